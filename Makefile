@@ -1,0 +1,33 @@
+# The commands of this project. Each makes the environment (.venv) first where it is missing or out of date.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check bench docs clean
+
+demo: .venv/made  ## the main job: dictionaries trained and scored on the bundled OthelloGPT, and a report
+	$(BIN)/unweave demo
+
+test: .venv/made  ## the tests that need no GPU and no long wait
+	$(BIN)/pytest
+
+check: .venv/made  ## format, lint, types
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/pyright
+
+bench: .venv/made  ## every measurement under benchmarks/
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+docs: .venv/made  ## the pages under docs/ as a site under site/
+	$(BIN)/python docs/metrics.py
+	$(BIN)/mkdocs build --strict --quiet
+
+clean:  ## everything made here, but not your runs
+	rm -rf .venv site .pytest_cache .ruff_cache .hypothesis
+
+.venv/made: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "unweave needs Python 3.11 or newer, and $(PYTHON) is not; name one that is: make PYTHON=python3.12 demo" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@

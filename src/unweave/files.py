@@ -1,0 +1,85 @@
+"""Writing files so that a crash, a full disk or `kill -9` leaves the old file or the new one, never half of one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+def replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path`, flush it to the disk, then rename it to `path`.
+
+    Raises OSError with one clear sentence when it cannot be written (a full disk, say); `path` is then as it was.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(aside)
+        with open(aside, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk as an error of its own
+        raise OSError(f"could not write {path}: {error}; what was there before is untouched") from error
+    finally:
+        with suppress(OSError):  # it is gone after the renaming, and never was if its folder could not be made
+            aside.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    replace(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Raises ValueError for NaN and infinities, which JSON does not have and a browser would refuse to read."""
+    try:
+        text = json.dumps(value, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"could not write {path}: {error}; write null for a number that does not exist") from None
+    write_text(path, text + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file. Raises FileNotFoundError, or ValueError for a damaged file, in one sentence."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged or half-written: {error}") from None
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None) -> None:
+    """A safetensors file; each value of `metadata` is stored as JSON in its header."""
+    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    header = {name: json.dumps(value) for name, value in (metadata or {}).items()}
+    replace(path, lambda aside: save_file(held, str(aside), metadata=header))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a safetensors file and the metadata of its header.
+
+    Raises FileNotFoundError, or ValueError for a file that is damaged, half-written or of another kind.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = {name: _value(text) for name, text in (file.metadata() or {}).items()}
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a mapping)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged, half-written or no safetensors file: {error}") from None
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:  # other programs write plain text in their headers ("format": "pt")
+        return text
