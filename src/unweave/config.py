@@ -1,0 +1,114 @@
+"""What a run is made from: frozen values, to and from JSON. All that is needed to make it again, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from unweave.registry import nearest
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """games: how many are played at a time, which is also what the shuffle mixes; seed: of games and shuffle."""
+
+    games: int = 2048
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """steps, batch: how many optimiser steps, of how many vectors each.
+    lr, warmup, decay: the peak of Adam's learning rate, steps up to it, the share of the steps in which it falls to 0.
+    beta1, beta2: Adam's. gradient_norm: where the gradient's norm is clipped; 0 for not at all.
+    unit_norm: keep decoder rows at norm 1, without the part of their gradient that would lengthen them.
+    log_every, checkpoint_every: in steps.
+    """
+
+    steps: int = 3000
+    batch: int = 1024
+    lr: float = 3e-3
+    warmup: int = 200
+    decay: float = 0.3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    gradient_norm: float = 0.0
+    unit_norm: bool = True
+    log_every: int = 50
+    checkpoint_every: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "log_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"training.{name} must be at least 1, not {getattr(self, name)}")
+        if not self.lr > 0:
+            raise ValueError(f"training.lr must be above 0, not {self.lr}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """subject, site: whose activations, and where. method, d_sae: which dictionary, with how many features.
+    normalise: "none", "scale" or "centre"; b_dec: "zero", "mean" or "geometric_median", where it starts;
+    revive: what brings dead features back; seed: of the initial weights."""
+
+    subject: str = "othello()"
+    site: str = "resid_post.0"
+    method: str = "topk(k=64)"
+    d_sae: int = 1024
+    normalise: str = "centre"
+    b_dec: str = "geometric_median"
+    revive: str = "auxk()"
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    @property
+    def hash(self) -> str:
+        """Eight hex digits that differ when anything in the config does."""
+        return hashlib.sha256(json.dumps(to_dict(self), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    return dataclasses.asdict(config)
+
+
+def from_dict(kind: type[T], values: dict[str, Any], where: str = "") -> T:
+    """A config from nested dictionaries. Raises ValueError for an unknown key (naming the nearest) or another type."""
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in fields:
+            raise ValueError(f"the configuration has no {where}{key}{nearest(key, fields)}")
+        default = getattr(kind(), key)
+        if dataclasses.is_dataclass(default):
+            if not isinstance(value, dict):
+                raise ValueError(f"{where}{key} holds several settings: write {where}{key}.NAME=VALUE")
+            arguments[key] = from_dict(type(default), value, f"{where}{key}.")
+            continue
+        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not type(default):
+            raise ValueError(f"{where}{key} must be a {type(default).__name__}, not {value!r}")
+        arguments[key] = value
+    return kind(**arguments)
+
+
+def override(config: T, settings: dict[str, Any]) -> T:
+    """The config with some leaves changed, named with dots: `{"training.lr": 1e-3}`. Raises as `from_dict` does."""
+    values = to_dict(config)
+    for name, value in settings.items():
+        *rooms, leaf = name.split(".")
+        at = values
+        for room in rooms:
+            if not isinstance(at.get(room), dict):
+                raise ValueError(
+                    f"the configuration has no {name}{nearest(room, [k for k in at if isinstance(at[k], dict)])}"
+                )
+            at = at[room]
+        at[leaf] = value
+    return from_dict(type(config), values)

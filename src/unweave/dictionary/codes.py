@@ -1,0 +1,86 @@
+"""Codes: how much of each feature is in each input. Dense, or sparse where few features are active.
+
+Shapes: B batch, D width, F features, n active entries in the whole batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """The active entries row by row: row b holds entries offsets[b] to offsets[b + 1].
+
+    One form serves methods with a fixed number of active features and methods without. An entry may have the value 0
+    (top-k where fewer than k pre-activations are positive); it is then not active.
+
+    offsets: `[B + 1] int64`; features: `[n] int64`; values: `[n]`; d_sae: F.
+    """
+
+    offsets: Tensor
+    features: Tensor
+    values: Tensor
+    d_sae: int
+
+    @property
+    def rows(self) -> Tensor:
+        """`[n] int64`: the row of each entry."""
+        return torch.repeat_interleave(
+            torch.arange(len(self.offsets) - 1, device=self.offsets.device), self.offsets.diff()
+        )
+
+
+Codes = Tensor | Sparse
+
+
+def dense(codes: Codes) -> Tensor:
+    """`[B, F]`, differentiable."""
+    if isinstance(codes, Tensor):
+        return codes
+    empty = codes.values.new_zeros(len(codes.offsets) - 1, codes.d_sae)
+    return empty.index_put((codes.rows, codes.features), codes.values)
+
+
+def sparse(codes: Codes) -> Sparse:
+    """The entries above zero only, each row's features in ascending order. Not differentiable."""
+    if isinstance(codes, Sparse):
+        codes = dense(codes)
+    codes = codes.detach()
+    rows, features = (codes > 0).nonzero(as_tuple=True)
+    offsets = F.pad(torch.bincount(rows, minlength=len(codes)).cumsum(0), (1, 0))
+    return Sparse(offsets, features, codes[rows, features], codes.shape[1])
+
+
+def combine(codes: Codes, directions: Tensor) -> Tensor:
+    """The sum of `directions [F, D]`, each by its code: `[B, D]`, differentiable in both."""
+    if isinstance(codes, Tensor):
+        return codes @ directions
+    return F.embedding_bag(codes.features, directions, codes.offsets[:-1], mode="sum", per_sample_weights=codes.values)
+
+
+def row_sum(codes: Codes, weight: Tensor | None = None) -> Tensor:
+    """`[B]`: the sum of each row's codes, feature j counted `weight[j]` times. Differentiable."""
+    if isinstance(codes, Tensor):
+        return codes.sum(-1) if weight is None else codes @ weight
+    values = codes.values if weight is None else codes.values * weight[codes.features]
+    return values.new_zeros(len(codes.offsets) - 1).index_add(0, codes.rows, values)
+
+
+def fired(codes: Codes) -> Tensor:
+    """`[F] bool`: the features that are above zero somewhere in the batch."""
+    if isinstance(codes, Tensor):
+        return (codes > 0).any(0)
+    seen = torch.zeros(codes.d_sae, dtype=torch.bool, device=codes.values.device)
+    seen[codes.features[codes.values > 0]] = True
+    return seen
+
+
+def mean_l0(codes: Codes) -> float:
+    """How many features are above zero in an average row."""
+    values, n = (codes, len(codes)) if isinstance(codes, Tensor) else (codes.values, len(codes.offsets) - 1)
+    return (values > 0).sum().item() / n

@@ -1,0 +1,165 @@
+"""The dictionary (sparse autoencoder) and the method that trains one.
+
+A method is a value, never a subclass: how an input becomes codes, what to minimise, what to do after a step.
+Shapes: B batch, D width (d_in), F features (d_sae).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from unweave.dictionary.codes import Codes, combine
+from unweave.dictionary.normalise import Normalisation
+from unweave.registry import Registry
+
+
+@dataclass(frozen=True)
+class Step:
+    """All that a loss term or an after-step may look at, in the dictionary's normalised units.
+
+    x, target: `[B, D]` the input and what is to be reconstructed (the same, unless transcoding).
+    codes, x_hat: what the dictionary made of x, and its reconstruction `[B, D]`.
+    silent: `[F] int64`, how many vectors ago each feature was last active.
+    progress: 0 at the first step, 1 at the last.
+    """
+
+    x: Tensor
+    target: Tensor
+    codes: Codes
+    x_hat: Tensor
+    dictionary: Dictionary
+    silent: Tensor
+    progress: float
+
+    def pre(self, features: Tensor | None = None) -> Tensor:
+        """The pre-activations `[B, F]`, or those of some features only. Computed when asked for, with gradient."""
+        d = self.dictionary
+        return d.coder.pre(self.x, d.W_dec, d.b_dec, features)
+
+
+Term = Callable[[Step], Tensor]
+"""A scalar to minimise, mean over the batch."""
+
+
+class Activation(nn.Module):
+    """From pre-activations `[B, F]` to codes. Holds thresholds, if the method has any."""
+
+    def forward(self, pre: Tensor) -> Codes:
+        raise NotImplementedError
+
+    def rescale_(self, factor: float) -> None:
+        """Follow the pre-activations when all are multiplied by `factor`: a threshold is multiplied too."""
+
+
+class Coder(nn.Module):
+    """How inputs become codes. It owns the encoder's weights."""
+
+    def pre(self, x: Tensor, W_dec: Tensor, b_dec: Tensor, features: Tensor | None = None) -> Tensor:
+        """Pre-activations `[B, F]` of x `[B, D]`, or only those of `features`."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Codes:
+        raise NotImplementedError
+
+    def rescale_(self, factor: float) -> None:
+        """Multiply every code by `factor` for inputs (and b_dec) that are multiplied by it."""
+        raise NotImplementedError
+
+
+class Linear(Coder):
+    """pre = (x - b_dec) W_enc + b_enc, codes = activation(pre): the coder of nearly every method.
+
+    The encoder starts as the decoder's transpose, with no bias (Gao et al. 2024, arXiv 2406.04093, App. A.1).
+    """
+
+    def __init__(self, W_dec: Tensor, activation: Activation) -> None:
+        super().__init__()
+        self.W_enc = nn.Parameter(W_dec.T.contiguous())
+        self.b_enc = nn.Parameter(W_dec.new_zeros(len(W_dec)))
+        self.activation = activation
+
+    def pre(self, x: Tensor, W_dec: Tensor, b_dec: Tensor, features: Tensor | None = None) -> Tensor:
+        W, b = (self.W_enc, self.b_enc) if features is None else (self.W_enc[:, features], self.b_enc[features])
+        # b_dec goes into the bias: taken from x, it would cost a product of the encoder's size in the backward pass.
+        return torch.addmm(b - b_dec @ W, x, W)
+
+    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Codes:
+        return self.activation(self.pre(x, W_dec, b_dec))
+
+    @torch.no_grad()
+    def rescale_(self, factor: float) -> None:
+        self.b_enc *= factor
+        self.activation.rescale_(factor)
+
+
+AfterStep = Callable[[Step], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """source: the paper, and where it says so; coder: from the initial `W_dec [F, D]` to the coder; losses: by name, a
+    weight and a term (reconstruction included); after_step: run in place after an optimiser step, without gradient."""
+
+    source: str
+    coder: Callable[[Tensor], Coder]
+    losses: Mapping[str, tuple[float, Term]]
+    after_step: tuple[AfterStep, ...] = field(default=())
+
+
+METHODS: Registry[Method] = Registry("method")
+method = METHODS.register
+"""Enters a function that returns a Method: its name is the method's, its arguments are the hyperparameters."""
+
+
+class Dictionary(nn.Module):
+    """A coder, a decoder and the normalisation of what comes in.
+
+    x_hat = codes W_dec + b_dec, in normalised units; `encode` takes and `decode` gives the subject's own units.
+    """
+
+    def __init__(self, d_in: int, d_sae: int, method: str, *, seed: int = 0) -> None:
+        """Random unit decoder rows from `seed`. Raises ValueError for a width below 1 or a method that does not fit."""
+        super().__init__()
+        if d_in < 1 or d_sae < 1:
+            raise ValueError(
+                f"a dictionary needs at least one input and one feature, not d_in {d_in} and d_sae {d_sae}"
+            )
+        self.call, self.method = method, METHODS.build(method)
+        rows = torch.randn(d_sae, d_in, generator=torch.Generator().manual_seed(seed))
+        self.W_dec = nn.Parameter(rows / rows.norm(dim=1, keepdim=True))
+        self.b_dec = nn.Parameter(torch.zeros(d_in))
+        self.coder = self.method.coder(self.W_dec.detach())
+        self.input = Normalisation(d_in)
+
+    @property
+    def d_in(self) -> int:
+        return self.W_dec.shape[1]
+
+    @property
+    def d_sae(self) -> int:
+        return self.W_dec.shape[0]
+
+    def pre(self, x: Tensor) -> Tensor:
+        """Pre-activations `[B, F]` of `x [B, D]`."""
+        return self.coder.pre(self.input(x), self.W_dec, self.b_dec)
+
+    def encode(self, x: Tensor) -> Codes:
+        """The codes of `x [B, D]`. Raises ValueError when x is of another width."""
+        if x.shape[-1] != self.d_in:
+            raise ValueError(f"this dictionary reads vectors of width {self.d_in}, not {x.shape[-1]}")
+        return self.coder(self.input(x), self.W_dec, self.b_dec)
+
+    def decode_normalised(self, codes: Codes) -> Tensor:
+        """The reconstruction `[B, D]` of codes, in normalised units."""
+        return combine(codes, self.W_dec) + self.b_dec
+
+    def decode(self, codes: Codes) -> Tensor:
+        """The reconstruction `[B, D]` of codes."""
+        return self.input.undo(self.decode_normalised(codes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decode(self.encode(x))

@@ -1,0 +1,92 @@
+"""From a dictionary's trained form to the one that is kept: normalisation folded in, thresholds frozen, checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unweave import files
+from unweave.dictionary.codes import dense
+from unweave.dictionary.core import Dictionary
+
+FORMAT = "unweave.dictionary/1"
+
+
+@torch.no_grad()
+def fold(trained: Dictionary) -> Dictionary:
+    """The same dictionary in the subject's own units: codes are lengths along unit directions of the activations.
+
+    With x' = (x - m) s: b_dec becomes b_dec / s + m, and everything that adds to or is compared with a pre-activation
+    (biases, thresholds) is divided by s; W_enc and W_dec stay.
+    """
+    folded = Dictionary(trained.d_in, trained.d_sae, trained.call)
+    folded.load_state_dict(trained.state_dict())
+    scale = float(trained.input.scale)
+    folded.coder.rescale_(1 / scale)
+    folded.b_dec.copy_(trained.input.undo(trained.b_dec))
+    folded.input = type(trained.input)(trained.d_in)
+    return folded.eval()
+
+
+@torch.no_grad()
+def export(trained: Dictionary, batch: Tensor, tolerance: float = 1e-4) -> Dictionary:
+    """`fold`, checked on `batch [B, D]`: codes and reconstruction must equal the trained form's.
+
+    Raises ValueError if more than one code in ten thousand (ties at a threshold fall either way in floating point) or
+    the reconstruction differs by more than `tolerance` of its size.
+    """
+    mode = trained.training
+    trained.eval()
+    folded = fold(trained)
+    expected, found = dense(trained.encode(batch)) / trained.input.scale, dense(folded.encode(batch))
+    off = ((expected - found).abs() > tolerance * expected.max()).sum().item() / (expected > 0).sum().clamp(
+        min=1
+    ).item()
+    x_hat = trained(batch)
+    error = ((folded(batch) - x_hat).norm() / x_hat.norm()).item()
+    trained.train(mode)
+    if not (off <= 1e-4 and error <= max(tolerance, off)):
+        raise ValueError(
+            f"the exported dictionary does not equal the trained one: {off:.1%} of codes differ, x_hat by {error:.1e}"
+        )
+    return folded
+
+
+def save(dictionary: Dictionary, path: Path, about: dict[str, Any] | None = None) -> None:
+    """One safetensors file, the method and `about` (where it came from) in its header."""
+    header = {
+        "format": FORMAT,
+        "method": dictionary.call,
+        "d_in": dictionary.d_in,
+        "d_sae": dictionary.d_sae,
+        "about": about or {},
+    }
+    files.write_tensors(path, dictionary.state_dict(), header)
+
+
+def load(path: Path) -> Dictionary:
+    """The dictionary in a file that `save` wrote, ready for inference.
+
+    Raises FileNotFoundError, or ValueError for a file that is damaged, of another kind or of other shapes.
+    """
+    tensors, header = files.read_tensors(path)
+    if header.get("format") != FORMAT:
+        raise ValueError(f"{path} is no dictionary of ours: its format is {header.get('format')!r}, not {FORMAT!r}")
+    dictionary = Dictionary(header["d_in"], header["d_sae"], header["method"])
+    check_shapes(path, tensors, dictionary.state_dict())
+    dictionary.load_state_dict(tensors)
+    return dictionary.eval()
+
+
+def check_shapes(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Raises ValueError naming the first tensor that is missing, unknown or of another shape."""
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found or name not in expected:
+            raise ValueError(f"{path} {'lacks' if name in expected else 'has an unknown'} tensor {name}")
+        if found[name].shape != expected[name].shape:
+            raise ValueError(
+                f"{path}: {name} has shape {list(found[name].shape)}, expected {list(expected[name].shape)}"
+            )

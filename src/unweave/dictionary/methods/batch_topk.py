@@ -1,0 +1,62 @@
+"""BatchTopK: the k * B largest pre-activations of a batch pass, so that hard inputs may use more than k features."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unweave.dictionary.codes import dense
+from unweave.dictionary.core import Activation, Coder, Linear, Method, Step, method
+from unweave.dictionary.methods.topk import check_k
+from unweave.dictionary.terms import squared_error
+
+
+class BatchTopK(Activation):
+    """In training the batch decides; afterwards a threshold, the mean of what the batches' smallest active code was."""
+
+    threshold: Tensor
+
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        self.k = k
+        self.register_buffer("threshold", torch.zeros(()))
+
+    def forward(self, pre: Tensor) -> Tensor:
+        codes = pre.relu()
+        if not self.training:
+            return codes * (codes > self.threshold)
+        smallest = codes.detach().flatten().topk(self.k * len(codes), sorted=False).values.min()
+        return codes * (codes >= smallest)
+
+    def rescale_(self, factor: float) -> None:
+        self.threshold *= factor
+
+
+def track_threshold(step: Step) -> None:
+    """Move the threshold a hundredth of the way to this batch's smallest active code (all of the way at first)."""
+    coder = step.dictionary.coder
+    assert isinstance(coder, Linear)
+    assert isinstance(coder.activation, BatchTopK)
+    threshold, codes = coder.activation.threshold, dense(step.codes)
+    smallest = torch.where(codes > 0, codes, torch.inf).min()
+    if torch.isfinite(smallest):
+        threshold.lerp_(smallest, 1.0 if threshold == 0 else 0.01)
+
+
+@method
+def batch_topk(k: int = 32) -> Method:
+    """codes = relu(pre) on the k * B largest of the batch, else 0; at inference where pre is above the threshold.
+
+    Sum over D of the squared error, mean over the batch.
+    """
+
+    def coder(W_dec: Tensor) -> Coder:
+        check_k("batch_topk", k, W_dec)
+        return Linear(W_dec, BatchTopK(k))
+
+    return Method(
+        source="Bussmann et al. 2024, arXiv 2412.06410, eqs. 4-5",
+        coder=coder,
+        losses={"error": (1.0, squared_error)},
+        after_step=(track_threshold,),
+    )

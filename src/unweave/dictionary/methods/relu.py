@@ -1,0 +1,36 @@
+"""The plain sparse autoencoder: a ReLU, with an L1 penalty or with none."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from unweave.dictionary.core import Activation, Linear, Method, method
+from unweave.dictionary.terms import l1 as sum_of_codes
+from unweave.dictionary.terms import l1_by_norm, squared_error
+
+
+class ReLU(Activation):
+    def forward(self, pre: Tensor) -> Tensor:
+        return pre.relu()
+
+
+@method
+def none() -> Method:
+    """codes = relu(pre), no penalty: what an overcomplete autoencoder does when nothing asks it to be sparse."""
+    return Method(source="-", coder=lambda W_dec: Linear(W_dec, ReLU()), losses={"error": (1.0, squared_error)})
+
+
+@method
+def relu(l1: float = 1.0, by_norm: bool = False) -> Method:
+    """codes = relu(pre); sum over D of the squared error + l1 * sum over F of the codes, both mean over the batch.
+
+    Args: by_norm: count each code times its decoder row's norm, for decoders that are not kept at unit norm.
+    """
+    if l1 < 0:
+        raise ValueError(f"relu: l1 is a penalty's weight, so it cannot be negative ({l1})")
+    penalty = l1_by_norm if by_norm else sum_of_codes
+    return Method(
+        source="Bricken et al. 2023, transformer-circuits.pub/2023/monosemantic-features; by_norm: Conerly et al. 2024",
+        coder=lambda W_dec: Linear(W_dec, ReLU()),
+        losses={"error": (1.0, squared_error), "l1": (l1, penalty)},
+    )

@@ -1,0 +1,42 @@
+"""TopK: only the k largest pre-activations of each input pass."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unweave.dictionary.codes import Sparse
+from unweave.dictionary.core import Activation, Coder, Linear, Method, method
+from unweave.dictionary.terms import squared_error
+
+
+def check_k(name: str, k: int, W_dec: Tensor) -> None:
+    """Raises ValueError for a k that a dictionary of `W_dec [F, D]` cannot have."""
+    if not 1 <= k <= len(W_dec):
+        raise ValueError(
+            f"{name}(k={k}) does not fit a dictionary of d_sae={len(W_dec)} features: k must be 1 to {len(W_dec)}"
+        )
+
+
+class TopK(Activation):
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        self.k = k
+
+    def forward(self, pre: Tensor) -> Sparse:
+        top = pre.topk(self.k, dim=-1, sorted=False)
+        offsets = torch.arange(0, top.indices.numel() + 1, self.k, device=pre.device)
+        return Sparse(offsets, top.indices.flatten(), top.values.flatten().relu(), pre.shape[1])
+
+
+@method
+def topk(k: int = 32) -> Method:
+    """codes = relu(pre) on the k largest, else 0; sum over D of the squared error, mean over the batch."""
+
+    def coder(W_dec: Tensor) -> Coder:
+        check_k("topk", k, W_dec)
+        return Linear(W_dec, TopK(k))
+
+    return Method(
+        source="Gao et al. 2024, arXiv 2406.04093, Sect. 2.3", coder=coder, losses={"error": (1.0, squared_error)}
+    )

@@ -1,0 +1,24 @@
+"""Loss terms that several methods share: each one function of a Step, a mean over the batch."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from unweave.dictionary.codes import row_sum
+from unweave.dictionary.core import Step
+
+
+def squared_error(step: Step) -> Tensor:
+    """Local error: the sum over D of (x_hat - target)^2."""
+    return (step.x_hat - step.target).pow(2).sum(-1).mean()
+
+
+def l1(step: Step) -> Tensor:
+    """The sum over F of the codes."""
+    return row_sum(step.codes).mean()
+
+
+def l1_by_norm(step: Step) -> Tensor:
+    """The sum over F of each code times its decoder row's norm, so that a smaller code cannot hide in a longer row
+    (Conerly et al. 2024, transformer-circuits.pub, April update)."""
+    return row_sum(step.codes, step.dictionary.W_dec.norm(dim=1)).mean()

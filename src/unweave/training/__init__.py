@@ -1,0 +1,1 @@
+"""Training dictionaries on batches of activations, wherever these come from."""

@@ -1,0 +1,83 @@
+"""The training loop: one step of one dictionary. Shapes: B batch, D width, F features, N vectors of a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from unweave.config import RunConfig
+from unweave.dictionary.codes import fired, mean_l0
+from unweave.dictionary.core import Dictionary, Step, Term
+from unweave.dictionary.initial import centre
+from unweave.dictionary.revive import REVIVALS
+from unweave.training.optimiser import Optimiser
+
+
+class Trainer:
+    """A dictionary on its way. step: optimiser steps done; silent: `[F]`, the vectors since each feature fired."""
+
+    def __init__(self, config: RunConfig, d_in: int) -> None:
+        """Raises ValueError for a method, revival or width that cannot be."""
+        self.config = config
+        self.dictionary = Dictionary(d_in, config.d_sae, config.method, seed=config.seed).train()
+        self.revival = REVIVALS.build(config.revive)
+        self.losses: Mapping[str, tuple[float, Term]] = {**self.dictionary.method.losses, **self.revival.losses}
+        self.optimiser = Optimiser(self.dictionary, config.training)
+        self.silent = torch.zeros(config.d_sae, dtype=torch.int64)
+        self.step = 0
+
+    @property
+    def done(self) -> bool:
+        return self.step >= self.config.training.steps
+
+    @torch.no_grad()
+    def fit_(self, sample: Tensor) -> None:
+        """Before the first step: normalisation and b_dec from `sample [N, D]`. Raises ValueError if not finite."""
+        self._check(sample)
+        self.dictionary.input.fit_(sample, self.config.normalise)
+        self.dictionary.b_dec.copy_(centre(self.dictionary.input(sample), self.config.b_dec))
+
+    def update(self, x: Tensor) -> dict[str, float | int] | None:
+        """One step on `x [B, D]`. Every `log_every` steps, and at the last: what there is to report, else None.
+
+        Raises ValueError for activations, FloatingPointError for a loss that is not finite.
+        """
+        self._check(x)
+        d, c = self.dictionary, self.config.training
+        x = d.input(x)
+        codes = d.coder(x, d.W_dec, d.b_dec)
+        step = Step(x, x, codes, d.decode_normalised(codes), d, self.silent, self.step / c.steps)
+        parts = {name: weight * term(step) for name, (weight, term) in self.losses.items()}
+        loss = torch.stack(list(parts.values())).sum()
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss.item()} at step {self.step}: try a learning rate below {c.lr}")
+        loss.backward()
+        self.optimiser.step(self.step)
+        with torch.no_grad():
+            for after in (*d.method.after_step, *self.revival.after_step):
+                after(step)
+            self.silent += len(x)
+            self.silent[fired(codes)] = 0
+        self.step += 1
+        if self.step % c.log_every and not self.done:
+            return None
+        return {
+            "step": self.step,
+            "loss": loss.item(),
+            **{k: v.item() for k, v in parts.items()},
+            **self._measure(step),
+        }
+
+    @torch.no_grad()
+    def _measure(self, step: Step) -> dict[str, float]:
+        error, spread = (step.x_hat - step.target).pow(2).sum(), (step.target - step.target.mean(0)).pow(2).sum()
+        dead = (self.silent > self.revival.after).float().mean()
+        return {"fvu": (error / spread).item(), "l0": mean_l0(step.codes), "dead": dead.item()}
+
+    def _check(self, x: Tensor) -> None:
+        if not torch.isfinite(x).all():
+            raise ValueError(
+                f"NaN or infinite activations at {self.config.site} of {self.config.subject}, step {self.step}"
+            )

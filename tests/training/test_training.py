@@ -1,0 +1,132 @@
+"""The loop's parts: schedule, optimiser, checkpoint, log, and what is refused."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from unweave.config import RunConfig, from_dict, override, to_dict
+from unweave.schedule import rate
+from unweave.training import checkpoint, log
+from unweave.training.loop import Trainer
+
+
+def batch(seed: int) -> Tensor:
+    return torch.randn(64, 8, generator=torch.Generator().manual_seed(seed)) + 1
+
+
+def trainer(**settings) -> Trainer:
+    config = override(
+        RunConfig(method="batch_topk(k=3)", d_sae=16, revive="auxk(after=200)"), {"training.steps": 40} | settings
+    )
+    t = Trainer(config, 8)
+    t.fit_(batch(1000))
+    return t
+
+
+@given(st.integers(1, 500), st.integers(0, 100), st.floats(0, 1))
+def test_schedule(steps: int, warmup: int, decay: float) -> None:
+    rates = [rate(s, steps, warmup, decay) for s in range(steps)]
+    assert all(0 < r <= 1 for r in rates)
+    assert rate(steps, steps, warmup, decay) == 0
+    tail = rates[warmup:]
+    assert tail == sorted(tail, reverse=True)
+
+
+def test_resume_equals_an_uninterrupted_run_bitwise(tmp_path) -> None:
+    whole = trainer()
+    for i in range(40):
+        whole.update(batch(i))
+    first = trainer()
+    for i in range(17):
+        first.update(batch(i))
+    checkpoint.save(first, tmp_path / "state.safetensors", {"place": [1, 2]})
+    second = trainer()
+    assert checkpoint.restore(second, tmp_path / "state.safetensors") == {"place": [1, 2]}
+    for i in range(17, 40):
+        second.update(batch(i))
+    for (name, a), b in zip(
+        whole.dictionary.state_dict().items(), second.dictionary.state_dict().values(), strict=True
+    ):
+        assert torch.equal(a, b), name
+    assert torch.equal(whole.silent, second.silent)
+
+
+def test_a_checkpoint_of_another_shape_is_refused(tmp_path) -> None:
+    t = trainer()
+    t.update(batch(0))
+    checkpoint.save(t, tmp_path / "state.safetensors", {})
+    with pytest.raises(ValueError, match=r"has shape \[16, 8\], expected \[12, 8\]"):
+        checkpoint.restore(trainer(d_sae=12), tmp_path / "state.safetensors")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_activations_that_are_not_finite_are_refused(bad: float) -> None:
+    t, x = trainer(), batch(0)
+    x[3, 4] = bad
+    with pytest.raises(ValueError, match=r"NaN or infinite activations at resid_post\.0"):
+        t.update(x)
+
+
+def test_a_diverging_loss_is_refused() -> None:
+    t = trainer()
+    with torch.no_grad():
+        t.dictionary.W_dec[:] = 1e30
+    with pytest.raises(FloatingPointError, match="try a learning rate below"):
+        t.update(batch(0))
+
+
+def test_decoder_rows_stay_at_norm_one() -> None:
+    t = trainer()
+    for i in range(20):
+        t.update(batch(i))
+    torch.testing.assert_close(t.dictionary.W_dec.norm(dim=1), torch.ones(16))
+    free = trainer(**{"training.unit_norm": False})
+    for i in range(20):
+        free.update(batch(i))
+    assert (free.dictionary.W_dec.norm(dim=1) - 1).abs().max() > 1e-3
+
+
+def test_one_step_equals_plain_adam() -> None:
+    """With a free decoder and no clipping, against torch's single-tensor Adam on the same loss."""
+    settings = {"training.unit_norm": False, "training.warmup": 0, "training.decay": 0.0, "method": "relu(l1=0.1)"}
+    ours, theirs = trainer(**settings), trainer(**settings)
+    adam = torch.optim.Adam(theirs.dictionary.parameters(), ours.config.training.lr, foreach=False, fused=False)
+    for i in range(5):
+        ours.update(batch(i))
+        d, x = theirs.dictionary, theirs.dictionary.input(batch(i))
+        codes = ((x - d.b_dec) @ d.coder.W_enc + d.coder.b_enc).relu()  # type: ignore[operator]
+        loss = ((codes @ d.W_dec + d.b_dec - x) ** 2).sum(-1).mean() + 0.1 * codes.sum(-1).mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    for a, b in zip(ours.dictionary.parameters(), theirs.dictionary.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_the_log_is_rewound_and_a_cut_line_forgotten(tmp_path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    for step in (10, 20, 30):
+        log.append(path, {"step": step})
+    with path.open("a") as file:
+        file.write('{"step": 4')
+    assert [line["step"] for line in log.read(path)] == [10, 20, 30]
+    log.rewind(path, 20)
+    assert path.read_text() == '{"step": 10}\n{"step": 20}\n'
+
+
+def test_config_round_trip_and_nearest_names() -> None:
+    config = override(RunConfig(seed=3), {"training.lr": 1, "data.games": 64})
+    assert from_dict(RunConfig, json.loads(json.dumps(to_dict(config)))) == config
+    assert config.hash != RunConfig(seed=3).hash
+    with pytest.raises(ValueError, match=r"training\.lrr; did you mean 'lr'"):
+        override(config, {"training.lrr": 1e-3})
+    with pytest.raises(ValueError, match="did you mean 'training'"):
+        override(config, {"trainin.lr": 1e-3})
+    with pytest.raises(ValueError, match="d_sae must be a int"):
+        override(config, {"d_sae": "many"})
+    with pytest.raises(ValueError, match="at least 1"):
+        override(config, {"training.steps": 0})
