@@ -1,0 +1,43 @@
+"""Unweave takes a trained transformer apart into features, and says how true they are.
+
+The public names below are loaded when they are first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unweave.config import RunConfig
+    from unweave.demo import report
+    from unweave.dictionary import Dictionary
+    from unweave.dictionary.core import method
+    from unweave.evaluation.evaluate import evaluate
+    from unweave.runs import Run, find, train
+    from unweave.subject import Subject, load
+
+_HOME = {
+    "Dictionary": "dictionary",
+    "Run": "runs",
+    "RunConfig": "config",
+    "Subject": "subject",
+    "evaluate": "evaluation.evaluate",
+    "find": "runs",
+    "load": "subject",
+    "method": "dictionary.core",
+    "report": "demo",
+    "train": "runs",
+}
+
+__all__ = ["Dictionary", "Run", "RunConfig", "Subject", "evaluate", "find", "load", "method", "report", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'unweave' has no attribute {name!r}")
+    return getattr(import_module(f"unweave.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,213 @@
+"""A run: a folder that holds all there is to know about one dictionary, and the function that fills it.
+
+config.json        what it was made from
+checkpoint/        the state of an unfinished training
+metrics.jsonl      what training reported
+sae.safetensors    the dictionary, once trained; card.md says the same for people
+evaluation.*       how it scored; report.html, what to look at
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unweave import files
+from unweave.activations.buffer import Place, shuffled
+from unweave.activations.harvest import chunks, harvest
+from unweave.config import RunConfig, from_dict, to_dict
+from unweave.dictionary import METHODS, Dictionary, export
+from unweave.othello import games
+from unweave.registry import parse
+from unweave.subject import load as load_subject
+from unweave.subject.sites import resolve
+from unweave.training import checkpoint, log
+from unweave.training.loop import Trainer
+
+# Games whose activations show where the middle and the scale of a site's activations are.
+_SAMPLE = 256
+
+
+@dataclass(frozen=True)
+class Report:
+    """News of one run in training: `values` is what metrics.jsonl gets."""
+
+    run: Run
+    values: dict[str, float | int]
+
+
+class Run:
+    """A run's folder, read lazily."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def config(self) -> RunConfig:
+        """Raises FileNotFoundError when the folder is no run, ValueError when its config is damaged."""
+        path = self.folder / "config.json"
+        if not path.exists():
+            raise FileNotFoundError(f"{self.folder} is not a run: it has no config.json")
+        return from_dict(RunConfig, files.read_json(path)["config"])
+
+    @property
+    def trained(self) -> bool:
+        return (self.folder / "sae.safetensors").exists()
+
+    def dictionary(self) -> Dictionary:
+        """The trained dictionary. Raises FileNotFoundError, or ValueError when the file is damaged."""
+        if not self.trained:
+            raise FileNotFoundError(
+                f"{self.folder} holds no trained dictionary yet: finish it with `unweave train {self.folder}`"
+            )
+        return export.load(self.folder / "sae.safetensors")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        return log.read(self.folder / "metrics.jsonl")
+
+    def evaluation(self) -> dict[str, Any] | None:
+        """What `unweave evaluate` found, or None if it has not run."""
+        path = self.folder / "evaluation.json"
+        return files.read_json(path) if path.exists() else None
+
+
+def find(folder: Path | str) -> list[Run]:
+    """Every run in a folder or below it, by path. Raises FileNotFoundError when there is no such folder."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    return [Run(path.parent) for path in sorted(folder.rglob("config.json"))]
+
+
+def train(jobs: Mapping[Path, RunConfig], on_report: Callable[[Report], None] = lambda report: None) -> list[Run]:
+    """Train every dictionary of `jobs` (folder -> config) and return their runs.
+
+    Those with the same subject, data and batch size are trained side by side on one stream of activations. A folder
+    that holds an unfinished run of the same config is taken up where it was, a finished one is left as it is.
+    Raises ValueError for a folder that holds anything else or a config that cannot be, before anything is written.
+    """
+    streams: dict[Any, list[_Job]] = {}
+    for folder, config in jobs.items():
+        run = _claim(Path(folder), config)
+        if not run.trained:
+            key = (config.subject, config.data, config.training.batch)
+            streams.setdefault(key, []).append(_Job(run, config))
+    for group in streams.values():
+        _train_group(group, on_report)
+    return [Run(folder) for folder in jobs]
+
+
+def _claim(folder: Path, config: RunConfig) -> Run:
+    """The run in `folder`, which must be new, empty or of the same config."""
+    run = Run(folder)
+    if not (folder / "config.json").exists():
+        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+            raise ValueError(f"{folder} exists and is not a run: choose another folder")
+        return run
+    theirs, ours = _leaves(to_dict(run.config)), _leaves(to_dict(config))
+    differ = [f"{name} is {theirs[name]!r} there, {ours[name]!r} here" for name in ours if theirs[name] != ours[name]]
+    if differ:
+        raise ValueError(
+            f"{folder} holds a run with other settings ({'; '.join(differ)}): choose another folder, or delete it"
+        )
+    return run
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+class _Job:
+    """One run in training."""
+
+    def __init__(self, run: Run, config: RunConfig) -> None:
+        self.run, self.config, self.place = run, config, Place()
+        self.state = run.folder / "checkpoint" / "state.safetensors"
+        self.began = time.perf_counter()
+        self.before = 0.0  # seconds of training in earlier sessions
+        self.trainer: Trainer
+
+    def prepare(self, trainer: Trainer, sample: Callable[[], Any]) -> None:
+        self.trainer = trainer
+        if self.state.exists():
+            about = checkpoint.restore(trainer, self.state)
+            self.place, self.before = Place(*about["place"]), about["seconds"]
+            log.rewind(self.run.folder / "metrics.jsonl", trainer.step)
+        else:
+            trainer.fit_(sample())
+            files.write_text(self.run.folder / "metrics.jsonl", "")
+        files.write_json(self.run.folder / "config.json", {"config": to_dict(self.config), "hash": self.config.hash})
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.perf_counter() - self.began
+
+    def update(self, x: Any, after: Place, on_report: Callable[[Report], None]) -> None:
+        if self.trainer.done or after <= self.place:  # another run of the group was further behind
+            return
+        values, self.place = self.trainer.update(x), after
+        if values is not None:
+            values["seconds"] = round(self.seconds, 3)
+            log.append(self.run.folder / "metrics.jsonl", values)
+            on_report(Report(self.run, values))
+        if self.trainer.done:
+            self.finish(x)
+        elif self.trainer.step % self.config.training.checkpoint_every == 0:
+            checkpoint.save(self.trainer, self.state, {"place": [after.round, after.batch], "seconds": self.seconds})
+
+    def finish(self, x: Any) -> None:
+        dictionary = export.export(self.trainer.dictionary, x)
+        export.save(
+            dictionary, self.run.folder / "sae.safetensors", {"config": to_dict(self.config), "hash": self.config.hash}
+        )
+        files.write_text(self.run.folder / "card.md", _card(self.config, self.seconds))
+        shutil.rmtree(self.state.parent, ignore_errors=True)
+
+
+def _train_group(jobs: list[_Job], on_report: Callable[[Report], None]) -> None:
+    shared = jobs[0].config
+    model = load_subject(shared.subject)
+    sites = sorted({job.config.site for job in jobs})
+    widths = model.sites()
+    # All are made before any starts: a mistake in one config is told before hours have gone into another.
+    trainers = [Trainer(job.config, widths[resolve(job.config.site, widths)]) for job in jobs]
+    sample = harvest(model, games.sample("train", _SAMPLE, shared.data.seed), sites).vectors
+    for job, trainer in zip(jobs, trainers, strict=True):
+        job.prepare(trainer, lambda site=job.config.site: sample[site])
+    source = chunks(model, sites, n_games=shared.data.games, seed=shared.data.seed)
+    start = min(job.place for job in jobs)
+    stream = shuffled(source, batch=shared.training.batch, seed=shared.data.seed, start=start)
+    while not all(job.trainer.done for job in jobs):
+        after, batch = next(stream)
+        for job in jobs:
+            job.update(batch[job.config.site], after, on_report)
+
+
+def _card(config: RunConfig, seconds: float) -> str:
+    """card.md: what this dictionary is, for a person."""
+    name, _ = parse(config.method)
+    method = METHODS.build(config.method)
+    t = config.training
+    vectors = t.steps * t.batch
+    return f"""# {config.method} on {config.site} of {config.subject}
+
+{config.d_sae} features, trained on {vectors:,} activations ({t.steps} steps of {t.batch}) in {seconds:.0f} s.
+
+- method: {(METHODS[name].__doc__ or "").strip()}
+- source: {method.source}
+- loss: {" + ".join(f"{weight:g} * {term}" for term, (weight, _) in method.losses.items())}; revival: {config.revive}
+- units: normalisation ({config.normalise}) is folded in: it reads and writes the subject's own activations
+- seeds: weights {config.seed}, games {config.data.seed}
+- config hash: {config.hash}; config.json beside this file makes it again: `unweave train FOLDER --config config.json`
+"""

@@ -1,0 +1,194 @@
+"""Runs: trained side by side, taken up after kill -9, refused when they cannot be."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from unweave import files, runs
+from unweave.config import RunConfig, override
+from unweave.runs import Run
+from unweave.subject import disk
+from unweave.subject.gpt import GPT, GPTConfig
+
+SMALL = {
+    "training.steps": 60,
+    "training.batch": 128,
+    "training.checkpoint_every": 10,
+    "training.log_every": 5,
+    "data.games": 32,
+}
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory) -> str:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("subject")
+    disk.save(GPT(GPTConfig(n_layers=2, d_model=16, n_heads=2)), folder)
+    return str(folder)
+
+
+def config(subject: str, **settings) -> RunConfig:
+    return override(RunConfig(subject=subject, method="topk(k=4)", d_sae=32), SMALL | settings)
+
+
+def weights(folder: Path) -> dict:
+    return files.read_tensors(folder / "sae.safetensors")[0]
+
+
+def same(a: Path, b: Path) -> bool:
+    one, two = weights(a), weights(b)
+    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_a_run_folder_holds_all_there_is(subject, tmp_path) -> None:
+    reports = []
+    (run,) = runs.train({tmp_path / "a": config(subject)}, reports.append)
+    assert sorted(p.name for p in run.folder.iterdir()) == [
+        "card.md",
+        "config.json",
+        "metrics.jsonl",
+        "sae.safetensors",
+    ]
+    assert [line["step"] for line in run.metrics()] == list(range(5, 61, 5)) == [r.values["step"] for r in reports]
+    assert run.config == config(subject)
+    assert run.dictionary().d_sae == 32
+    assert run.evaluation() is None
+    assert "topk(k=4) on resid_post.0" in (run.folder / "card.md").read_text()
+    assert [r.folder for r in runs.find(tmp_path)] == [run.folder]
+
+
+def test_side_by_side_equals_one_by_one(subject, tmp_path) -> None:
+    other = {"method": "batch_topk(k=3)", "site": "mlp_act.1", "training.steps": 40}
+    runs.train({tmp_path / "a": config(subject), tmp_path / "b": config(subject, **other)})
+    runs.train({tmp_path / "c": config(subject)})
+    runs.train({tmp_path / "d": config(subject, **other)})
+    assert same(tmp_path / "a", tmp_path / "c")
+    assert same(tmp_path / "b", tmp_path / "d")
+
+
+def test_kill_9_and_the_same_command_again_give_the_same_weights(subject, tmp_path) -> None:
+    """Killed as soon as a checkpoint is there, again and again; the last process finishes."""
+    settings = {"training.steps": 300}
+    runs.train({tmp_path / "whole": config(subject, **settings)})
+    arguments = [f"--set={k}={v}" for k, v in (SMALL | settings).items()]
+    command = [sys.executable, "-c", "from unweave.cli import main; main()", "train", str(tmp_path / "killed")]
+    command += ["--subject", subject, "--method", "topk(k=4)", "--d-sae", "32", *arguments]
+    state, seen = tmp_path / "killed" / "checkpoint" / "state.safetensors", 0.0
+    for _ in range(2):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while (
+            process.poll() is None
+            and time.monotonic() < deadline
+            and not (state.exists() and state.stat().st_mtime > seen)
+        ):
+            time.sleep(0.01)
+        assert process.poll() is None, "it must be killed in the middle"
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        seen = state.stat().st_mtime
+        assert not Run(tmp_path / "killed").trained
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert same(tmp_path / "whole", tmp_path / "killed")
+    steps = [line["step"] for line in Run(tmp_path / "killed").metrics()]
+    assert steps == list(range(5, 301, 5)), "no report is lost or doubled"
+
+
+def test_a_group_whose_members_stopped_at_different_steps_is_taken_up(subject, tmp_path, monkeypatch) -> None:
+    jobs = {
+        tmp_path / "a": config(subject),
+        tmp_path / "b": config(subject, seed=1, **{"training.checkpoint_every": 25}),
+    }
+
+    def stop(report: runs.Report) -> None:
+        if report.values["step"] == 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runs.train(jobs, stop)
+    runs.train(jobs)
+    runs.train(
+        {tmp_path / "c": config(subject), tmp_path / "d": config(subject, seed=1, **{"training.checkpoint_every": 25})}
+    )
+    assert same(tmp_path / "a", tmp_path / "c")
+    assert same(tmp_path / "b", tmp_path / "d")
+
+
+def test_a_finished_run_is_left_as_it_is(subject, tmp_path) -> None:
+    runs.train({tmp_path / "a": config(subject)})
+    before = (tmp_path / "a" / "sae.safetensors").stat().st_mtime_ns
+    runs.train({tmp_path / "a": config(subject)})
+    assert (tmp_path / "a" / "sae.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"site": "resid_pots.0"}, "resid_p(re|ost)"),
+        ({"site": "resid_post.7"}, "2 layers|layers 0 (to|and) 1|resid_post"),
+        ({"method": "topk(k=33)"}, "does not fit a dictionary of d_sae=32"),
+        ({"method": "topkk(k=3)"}, "did you mean 'topk'"),
+        ({"normalise": "center"}, "choose one of none, scale, centre"),
+        ({"b_dec": "median"}, "choose one of zero, mean, geometric_median"),
+        ({"revive": "ghosts"}, "no revival is called 'ghosts'"),
+        ({"subject": "otello()"}, "did you mean 'othello'"),
+        ({"training.batch": 100000}, "needs more games at a time"),
+    ],
+)
+def test_a_config_that_cannot_be_is_refused(subject, tmp_path, settings, sentence) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        runs.train({tmp_path / "a": override(config(subject), settings)})
+
+
+def test_a_folder_that_holds_something_else_is_refused(subject, tmp_path) -> None:
+    runs.train({tmp_path / "a": config(subject)})
+    with pytest.raises(ValueError, match=r"training\.steps is 60 there, 61 here.*choose another folder"):
+        runs.train({tmp_path / "a": config(subject, **{"training.steps": 61})})
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "dear.txt").write_text("Dear")
+    with pytest.raises(ValueError, match="exists and is not a run"):
+        runs.train({tmp_path / "letters": config(subject)})
+    assert (tmp_path / "letters" / "dear.txt").read_text() == "Dear"
+
+
+def test_a_full_disk_is_told_and_the_last_checkpoint_stays(subject, tmp_path, monkeypatch) -> None:
+    whole = files.write_tensors
+
+    def full(path: Path, *rest) -> None:
+        if path.name == "state.safetensors" and path.exists():
+            monkeypatch.setattr(
+                files,
+                "save_file",
+                lambda *_a, **_k: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")),
+            )
+        whole(path, *rest)
+
+    monkeypatch.setattr(files, "write_tensors", full)
+    with pytest.raises(OSError, match=r"could not write .*state.safetensors.*No space left.*untouched"):
+        runs.train({tmp_path / "a": config(subject)})
+    monkeypatch.undo()
+    assert files.read_tensors(tmp_path / "a" / "checkpoint" / "state.safetensors")[1]["step"] == 10
+    runs.train({tmp_path / "a": config(subject), tmp_path / "b": config(subject)})
+    assert same(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_damaged_config_or_dictionary_is_refused(subject, tmp_path) -> None:
+    runs.train({tmp_path / "a": config(subject)})
+    (tmp_path / "a" / "config.json").write_text('{"config": {"met')
+    with pytest.raises(ValueError, match="damaged or half-written"):
+        Run(tmp_path / "a").config  # noqa: B018
+    path = tmp_path / "a" / "sae.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="damaged"):
+        Run(tmp_path / "a").dictionary()
+    with pytest.raises(FileNotFoundError, match="is not a run"):
+        Run(tmp_path).config  # noqa: B018
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        runs.find(tmp_path / "nowhere")
