@@ -1,0 +1,29 @@
+"""The model under study: what every subject can do, our own GPT, its training, its control, and those of others.
+
+base              the protocol, alphabets, `load`
+sites             the names of the places that can be read and edited
+gpt               a small GPT that can be read and edited everywhere
+pretrain, muon    training one, whatever the data
+othello_training  training one on Othello, in a folder
+disk, card        one on disk, and what is said of it; the bundled one
+control           one that has learned nothing
+othello           OthelloGPTs in the formats of others
+legality          how well a subject knows Othello
+"""
+
+import unweave.subject.control  # enters the registry, as the next does
+import unweave.subject.othello  # noqa: F401
+from unweave.subject.base import SUBJECTS as SUBJECTS
+from unweave.subject.base import Alphabet as Alphabet
+from unweave.subject.base import Edit as Edit
+from unweave.subject.base import Subject as Subject
+from unweave.subject.base import load as load
+from unweave.subject.card import export as export
+from unweave.subject.disk import save as save
+from unweave.subject.disk import saved as saved
+from unweave.subject.gpt import GPT as GPT
+from unweave.subject.gpt import GPTConfig as GPTConfig
+from unweave.subject.legality import Legality as Legality
+from unweave.subject.othello_training import OthelloTraining as OthelloTraining
+from unweave.subject.othello_training import pretrain_othello as pretrain_othello
+from unweave.subject.pretrain import Pretraining as Pretraining

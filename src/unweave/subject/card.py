@@ -1,0 +1,105 @@
+"""What a finished OthelloGPT is published as: its weights in bfloat16, and a card that says how it was made and how
+good it is."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unweave import files
+from unweave.othello import games
+from unweave.subject import disk
+from unweave.subject.legality import score
+from unweave.subject.othello import ALPHABET
+from unweave.subject.othello_training import log, settings
+from unweave.subject.pretrain import checkpoint, has_bfloat16, weights
+
+_TEST_GAMES = 2000
+
+
+def export(folder: Path, device: torch.device | str = "cpu", *, n_games: int = _TEST_GAMES) -> dict[str, Any]:
+    """Write `model.safetensors` (bfloat16), `card.json` and `card.md` of the training in `folder`; what card.json
+    holds.
+
+    The figures are those of the rounded model, on test games that no training sees. Raises ValueError if the
+    training has steps to go, FileNotFoundError if there is none in `folder`.
+    """
+    config = settings(folder)
+    tensors, header = checkpoint(folder)
+    if header["step"] < config.how.steps:
+        raise ValueError(
+            f"the training in {folder} has done {header['step']} of {config.how.steps} steps: finish it first"
+        )
+    model = disk.build(config.gpt, weights(tensors), str(folder), ALPHABET)
+    written = disk.save(model, folder)
+    figures = score(disk.saved(str(folder)).to(device), games.sample("test", n_games, seed=0, device=device))
+    rows = log(folder)
+    card = {
+        "command": config.command,
+        "gpt": asdict(config.gpt),
+        "pretraining": asdict(config.how),
+        "batch": config.batch,
+        "targets": config.targets,
+        "games_seen": header["step"] * config.batch,
+        "hours": round(rows[-1]["seconds"] / 3600, 2) if rows else None,
+        "machine": machine(torch.device(device)),
+        "figures": {**asdict(figures), "split": "test", "seed": 0},
+        "files": {
+            path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            for path in written
+        },
+    }
+    files.write_json(folder / "card.json", card)
+    files.write_text(folder / "card.md", text(card))
+    return card
+
+
+def machine(device: torch.device) -> str:
+    """The kind of machine, in words: processor or GPU, threads, precision of the matrix products, torch's version."""
+    kind = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if device.type == "cuda":
+        kind = torch.cuda.get_device_name(device)
+    elif cpuinfo.exists() and (found := re.search(r"model name\s*: (.+)", cpuinfo.read_text())):
+        kind = f"{found[1]}, threads: {torch.get_num_threads()}"
+    precision = "bfloat16 autocast" if has_bfloat16(device) else "float32"
+    return f"{kind}, {precision}, torch {torch.__version__}"
+
+
+def text(card: dict[str, Any]) -> str:
+    """A card as Markdown."""
+    gpt, score = card["gpt"], card["figures"]
+    hours = f", {card['hours']} hours" if card["hours"] is not None else ""
+    hashes = "\n".join(f"- `{name}`: {f['bytes']:,} bytes, sha256 `{f['sha256']}`" for name, f in card["files"].items())
+    return f"""# OthelloGPT, {gpt["n_layers"]} layers of width {gpt["d_model"]}
+
+Predicts the next move of Othello games in which every legal move is equally likely.
+{gpt["n_heads"]} heads, {gpt["n_positions"]} positions, {gpt["n_tokens"]} tokens (Li et al. 2022's alphabet),
+pre-LayerNorm, exact GELU, untied head, weights in bfloat16.
+
+Made by
+
+    {card["command"]}
+
+from {card["games_seen"]:,} games, each seen once (target: {card["targets"]} next move){hours}.
+Machine: {card["machine"]}.
+
+On {score["games"]:,} held-out games ({score["positions"]:,} positions, split "{score["split"]}", seed {score["seed"]}),
+the rounded weights:
+
+| | |
+|---|---|
+| top-1 illegal rate | {score["illegal_rate"]:.3%} |
+| illegal probability mass | {score["illegal_mass"]:.3%} |
+| cross-entropy of the exact next-move distribution | {score["cross_entropy"]:.4f} nats |
+| its entropy, the floor | {score["entropy"]:.4f} nats |
+| cross-entropy of the moves played | {score["cross_entropy_sampled"]:.4f} nats |
+
+{hashes}
+"""
