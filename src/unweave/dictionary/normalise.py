@@ -32,7 +32,7 @@ class Normalisation(nn.Module):
 
     @torch.no_grad()
     def fit_(self, sample: Tensor, kind: str) -> None:
-        """From `sample [N, D]`: "scale" makes the mean squared norm D, "centre" takes the mean off first, "none" nothing.
+        """From `sample [N, D]`: "scale" makes the mean squared norm D, "centre" takes off the mean first.
 
         Raises ValueError for another kind, or a sample that does not vary.
         """

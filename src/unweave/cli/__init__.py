@@ -1,0 +1,35 @@
+"""The command line: one file a verb, each of which reads its arguments, calls one public function and prints."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from unweave.cli.demo import demo
+from unweave.cli.evaluate import evaluate
+from unweave.cli.pretrain import pretrain
+from unweave.cli.report import report
+from unweave.cli.runs import runs
+from unweave.cli.train import train
+
+app = typer.Typer(
+    name="unweave",
+    help="Takes a trained transformer apart into features, and says how true they are. Start with: unweave demo",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+for verb in (demo, pretrain, train, evaluate, report, runs):
+    app.command()(verb)
+
+
+def main() -> None:
+    """The `unweave` command. What is wrong with the input is said in one sentence; Ctrl-C says how to go on."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from the last checkpoint")
+    except (ValueError, OSError, FloatingPointError) as error:
+        sys.exit(f"unweave: {error}")

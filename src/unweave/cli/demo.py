@@ -1,0 +1,51 @@
+"""unweave demo: the main job, end to end."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unweave.cli import live
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="where the runs and the report go")] = Path("runs/demo"),
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="e.g. --set seed=1, --set training.lr=1e-3")
+    ] = None,
+    games: Annotated[int, typer.Option(help="held-out games for the scores")] = 2000,
+    json: Annotated[bool, typer.Option("--json", help="print the evaluations as JSON, and nothing else")] = False,
+) -> None:
+    """Train a handful of dictionaries on the bundled OthelloGPT, score them beside controls, and write a report.
+
+    Example: `unweave demo`
+
+    It takes a few minutes on two cores. What was trained before it was stopped is not trained again.
+    """
+    from unweave import demo as job
+    from unweave import runs
+    from unweave.evaluation.evaluate import evaluate
+    from unweave.view.console import console_table
+
+    began = time.perf_counter()
+    made = job.jobs(folder, live.parse_settings(settings))
+    with live.training({path.name: config.training.steps for path, config in made.items()}, quiet=json) as show:
+        trained = runs.train(made, show)
+    with live.stage("scoring the controls", quiet=json):
+        controls = job.controls(made, games)
+        controls.rows  # noqa: B018 (computed once, here, so that the line above says what takes the time)
+    found = []
+    for run in trained:
+        if run.name != job.CONTROL:
+            with live.stage(f"scoring {run.name}", quiet=json):
+                found.append(evaluate(run, controls))
+    page = job.report(folder)
+    if json:
+        live.console.print_json(data=found)
+        return
+    live.console.print(console_table(found))
+    live.console.print(f"\n{len(made)} runs in {folder}, made in {time.perf_counter() - began:.0f} s. Look at them:")
+    live.console.print(f"  {page}    in a browser\n  unweave runs {folder}")

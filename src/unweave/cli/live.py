@@ -1,0 +1,70 @@
+"""What the verbs have in common: the live lines of a training or a stage, and how settings are written."""
+
+from __future__ import annotations
+
+import ast
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from unweave.runs import Report
+
+console = Console()
+errors = Console(stderr=True)
+
+
+class Training:
+    """Shows what `runs.train` reports."""
+
+    def __init__(self, progress: Progress, steps: dict[str, int]) -> None:
+        self.progress = progress
+        self.tasks = {name: progress.add_task(name, total=n, numbers="") for name, n in steps.items()}
+
+    def __call__(self, report: Report) -> None:
+        v = report.values
+        numbers = f"FVU {v['fvu']:.3f}  L0 {v['l0']:5.1f}  dead {v['dead']:4.0%}"
+        self.progress.update(self.tasks[report.run.name], completed=v["step"], numbers=numbers)
+
+
+@contextmanager
+def training(steps: dict[str, int], quiet: bool = False) -> Iterator[Training]:
+    """steps: how many each run will take, by the run's name."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:>5}/{task.total} steps"),
+        TextColumn("{task.fields[numbers]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors, disable=quiet) as progress:
+        yield Training(progress, steps)
+
+
+@contextmanager
+def stage(what: str, quiet: bool = False) -> Iterator[None]:
+    """One line while something goes on, and how long it took."""
+    began = time.perf_counter()
+    if quiet:
+        yield
+        return
+    with errors.status(f"{what} ..."):
+        yield
+    errors.print(f"[dim]{what}: {time.perf_counter() - began:.0f} s[/dim]")
+
+
+def parse_settings(texts: list[str] | None) -> dict[str, Any]:
+    """["training.lr=1e-3"] -> {"training.lr": 0.001}; what is no literal is a string. Raises ValueError for no "="."""
+    settings: dict[str, Any] = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"cannot read --set {text}: write NAME=VALUE, as in training.lr=1e-3")
+        try:
+            settings[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            settings[name] = value
+    return settings

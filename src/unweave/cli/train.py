@@ -1,0 +1,49 @@
+"""unweave train: one dictionary, into a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unweave import files
+from unweave.cli import live
+from unweave.config import RunConfig, from_dict, override
+
+
+def train(
+    folder: Annotated[Path, typer.Argument(help="the run's folder; one that is unfinished is taken up where it was")],
+    method: Annotated[str | None, typer.Option(help='e.g. "topk(k=64)", "batch_topk(k=64)", "relu(l1=1.0)"')] = None,
+    site: Annotated[
+        str | None, typer.Option(help="whose activations: resid_post.0, mlp_out.3, blocks.2.hook_resid_pre")
+    ] = None,
+    d_sae: Annotated[int | None, typer.Option(help="how many features")] = None,
+    subject: Annotated[str | None, typer.Option(help='"othello()", "control(seed=0)", or the path of a model')] = None,
+    steps: Annotated[int | None, typer.Option(help="optimiser steps")] = None,
+    seed: Annotated[int | None, typer.Option(help="of the dictionary's first weights")] = None,
+    config: Annotated[Path | None, typer.Option(help="start from a config.json instead of the defaults")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="any other setting, e.g. --set training.lr=1e-3")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="print the last report as JSON, and nothing else")] = False,
+) -> None:
+    """Train a dictionary on a subject's activations.
+
+    Example: `unweave train runs/mine --method "topk(k=64)" --site resid_post.0 --d-sae 1024`
+
+    Ctrl-C or a crash loses little: the same command goes on from the last checkpoint, to the same weights.
+    """
+    from unweave import runs  # torch and the rest, only when needed
+
+    base = from_dict(RunConfig, files.read_json(config)["config"]) if config else RunConfig()
+    named = {"method": method, "site": site, "d_sae": d_sae, "subject": subject, "training.steps": steps, "seed": seed}
+    made = override(base, {k: v for k, v in named.items() if v is not None} | live.parse_settings(settings))
+    with live.training({folder.name: made.training.steps}, quiet=json) as show:
+        (run,) = runs.train({folder: made}, show)
+    last = run.metrics()[-1]
+    if json:
+        live.console.print_json(data=last)
+        return
+    live.console.print(f"{run.folder}: {made.method} on {made.site}, FVU {last['fvu']:.3f}, L0 {last['l0']:.1f}")
+    live.console.print(f"next: unweave evaluate {run.folder}")

@@ -1,0 +1,108 @@
+"""What scoring several dictionaries of one site has in common: the held-out games, and what is true of them.
+
+Features are chosen on half A of the held-out games and scored on half B.
+Shapes: G games, N positions of a half, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+
+from unweave.activations.harvest import harvest
+from unweave.config import RunConfig
+from unweave.evaluation.faithfulness import Faithfulness
+from unweave.evaluation.ground_truth import BoardLabels
+from unweave.evaluation.readout import Readout
+from unweave.evaluation.truth import TruthScores, score
+from unweave.othello import games, labels, tokens
+from unweave.subject import load
+from unweave.subject.sites import parse, resolve
+
+# Games for what needs whole forward passes (cross-entropy, legal moves): the first of half B.
+_FORWARD_GAMES = 400
+
+
+@dataclass(frozen=True)
+class Half:
+    """Held-out games `[G, 60]`, what is true at each harvested position, and where it is: game, ply `[N] int64`.
+
+    vectors: by site, `[N, D]`.
+    """
+
+    moves: Tensor
+    truth: BoardLabels
+    vectors: dict[str, Tensor]
+    game: Tensor
+    ply: Tensor
+
+
+class Context:
+    """Held-out games of a subject at a site; activations and truth are computed when first asked for."""
+
+    def __init__(self, subject: str, site: str, *, n_games: int = 2000, seed: int = 1) -> None:
+        """n_games: so many of the test stream of `seed`: the first half chooses features, the second scores them.
+
+        Raises ValueError for fewer than 2 games, or an unknown site or subject.
+        """
+        if n_games < 2:
+            raise ValueError(
+                f"{n_games} games cannot be halved: features are chosen on one half and scored on the other"
+            )
+        self.call, self.n_games, self.seed = subject, n_games, seed
+        self.subject = load(subject)
+        self.site = resolve(site, self.subject.sites())
+
+    def fits(self, config: RunConfig) -> bool:
+        """Whether a run's dictionary can be scored here."""
+        return config.subject == self.call and resolve(config.site, self.subject.sites()) == self.site
+
+    @property
+    def games(self) -> dict[str, Any]:
+        """Which games these are, as evaluation.json has it."""
+        a, b = self.halves
+        return {
+            "split": "test",
+            "seed": self.seed,
+            "count": self.n_games,
+            "positions": len(a.ply) + len(b.ply),
+            "chosen_on": len(a.moves),
+            "scored_on": len(b.moves),
+        }
+
+    @property
+    def neurons(self) -> str:
+        """The site of the MLP neurons nearest to `site`: those of its layer."""
+        _, layer = parse(self.site)
+        return f"mlp_act.{layer or 0}"
+
+    @cached_property
+    def halves(self) -> tuple[Half, Half]:
+        moves = games.sample("test", self.n_games, self.seed)
+        middle = self.n_games // 2
+        return self.half(moves[:middle]), self.half(moves[middle:])
+
+    def half(self, moves: Tensor) -> Half:
+        """Any games as the halves are: with activations at the site and of the neurons, and the truth."""
+        found = harvest(self.subject, moves, [self.site, self.neurons])
+        truth = labels.label(moves)
+        at = found.game, found.ply
+        board = BoardLabels(truth.board[at].numpy(), truth.legal[at].numpy(), found.ply.numpy())
+        return Half(moves, board, found.vectors, *at)
+
+    def score(self, a: Readout, b: Readout) -> TruthScores:
+        """A readout, given on both halves, against the truth."""
+        first, second = self.halves
+        return score(a, first.truth, b, second.truth)
+
+    @cached_property
+    def faithfulness(self) -> Faithfulness:
+        """Needs no more of the games than the first of half B."""
+        _, b = self.halves
+        moves = b.moves[:_FORWARD_GAMES]
+        allowed = labels.next_move_distribution(moves)[:, :-1] > 0
+        mean = b.vectors[self.site].mean(0)
+        return Faithfulness(self.subject, self.site, tokens.encode(moves), mean, allowed=allowed)

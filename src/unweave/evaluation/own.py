@@ -1,0 +1,97 @@
+"""A dictionary's own scores, and its strongest examples.
+
+Shapes: N positions of a half, D width, F features, T examples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unweave.dictionary import Dictionary
+from unweave.dictionary.codes import sparse
+from unweave.evaluation.context import Context, Half
+from unweave.evaluation.readout import Dense, SparseColumns
+from unweave.evaluation.reconstruction import Reconstruction
+from unweave.evaluation.sparsity import Sparsity
+from unweave.evaluation.truth import TruthScores
+
+# Rows coded at a time: enough for fast products, few enough that dense codes stay small.
+_BATCH = 4096
+# The strongest examples of each feature that are kept for showing.
+_TOP = 12
+
+
+@dataclass(frozen=True)
+class OwnScores:
+    """activations, pre_activations: the metrics of each readout (what does not depend on the readout is in the first).
+    truth: of the activations. density, max: `[F]`, of half B; top: `top_game`, `top_ply [F, T] int32` and `top_value
+    [F, T] float32`, the strongest positions of half B, -1 where there are fewer than T.
+    """
+
+    activations: dict[str, float]
+    pre_activations: dict[str, float]
+    truth: TruthScores
+    density: Tensor
+    max: Tensor
+    top: dict[str, Tensor]
+
+
+@torch.no_grad()
+def own_scores(dictionary: Dictionary, context: Context) -> OwnScores:
+    """Every metric of a dictionary at the context's site."""
+    a, b = context.halves
+    sparsity = Sparsity(dictionary.d_sae, context.site)
+    reconstruction = Reconstruction(dictionary.d_in, context.site)
+    chosen_on = _activations(dictionary, a.vectors[context.site])
+    scored_on = _activations(dictionary, b.vectors[context.site], sparsity, reconstruction)
+    truth = context.score(chosen_on, scored_on)
+    pre = context.score(*(_pre_activations(dictionary, half.vectors[context.site]) for half in (a, b)))
+    own = sparsity.result() | reconstruction.result() | context.faithfulness.spliced(dictionary)
+    return OwnScores(
+        activations=truth.scores | own | context.faithfulness.scores,
+        pre_activations=pre.scores,
+        truth=truth,
+        density=sparsity.density,
+        max=sparsity.max,
+        top=_strongest(scored_on, b),
+    )
+
+
+def _activations(d: Dictionary, x: Tensor, *seen_by: Sparsity | Reconstruction) -> SparseColumns:
+    """The codes of `x [N, D]`, feature by feature; each batch is shown to `seen_by`."""
+    parts = []
+    for batch in x.split(_BATCH):
+        codes = d.encode(batch)
+        for metric in seen_by:
+            metric.update(codes) if isinstance(metric, Sparsity) else metric.update(batch, d.decode(codes))
+        parts.append(sparse(codes))
+    counts = torch.cat([part.offsets.diff() for part in parts])
+    offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+    features, values = (torch.cat([getattr(part, name) for part in parts]) for name in ("features", "values"))
+    return SparseColumns.from_rows(offsets.numpy(), features.numpy(), values.numpy(), d.d_sae)
+
+
+def _pre_activations(d: Dictionary, x: Tensor) -> Dense:
+    def block(start: int, stop: int) -> np.ndarray:
+        features = torch.arange(start, stop)
+        return d.coder.pre(d.input(x), d.W_dec, d.b_dec, features).numpy()
+
+    return Dense(len(x), d.d_sae, torch.no_grad()(block))
+
+
+def _strongest(columns: SparseColumns, half: Half) -> dict[str, Tensor]:
+    """The T largest entries of each column, and where they are."""
+    rows = torch.full((columns.width, _TOP), -1, dtype=torch.int64)
+    values = torch.full((columns.width, _TOP), -1.0)
+    for feature in range(columns.width):
+        part = slice(columns.offsets[feature], columns.offsets[feature + 1])
+        order = np.argsort(-columns.values[part], kind="stable")[:_TOP]
+        values[feature, : len(order)] = torch.from_numpy(columns.values[part][order])
+        rows[feature, : len(order)] = torch.from_numpy(columns.rows[part][order].astype(np.int64))
+    there = rows >= 0
+    game, ply = (torch.where(there, where[rows], -1).int() for where in (half.game, half.ply))
+    return {"top_game": game, "top_ply": ply, "top_value": values}

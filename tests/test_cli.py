@@ -1,0 +1,31 @@
+"""What the command line says when something is wrong: one sentence on stderr, exit status 1, no traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MAIN = [sys.executable, "-c", "from unweave.cli import main; main()"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["evaluate", "nowhere"], "nowhere holds no trained dictionary"),
+        (["report", "nowhere"], "there is no folder nowhere"),
+        (["runs", "nowhere"], "there is no folder nowhere"),
+        (["train", "x", "--set", "training.lr"], "write NAME=VALUE"),
+        (["train", "x", "--set", "training.lrr=1"], "did you mean 'lr'"),
+        (["train", "x", "--method", "topk(k=2000)"], "does not fit a dictionary of d_sae=1024"),
+        (["train", "x", "--subject", "nothing/here"], "nothing/here"),
+        (["train", "x", "--config", "no.json"], "there is no file no.json"),
+    ],
+)
+def test_one_clear_sentence(arguments: list[str], sentence: str, tmp_path: Path) -> None:
+    done = subprocess.run([*MAIN, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
