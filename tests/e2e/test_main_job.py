@@ -51,7 +51,9 @@ def test_the_demo_makes_scored_runs_and_a_report(made: tuple[Path, str]) -> None
     assert set(own) == set(DEFINITIONS) == set(evaluation["metrics"])
     assert evaluation["games"]["chosen_on"] == evaluation["games"]["scored_on"] == 20
     for row in evaluation["rows"]:
-        assert {"pairs/1", "pairs_within/1", "legal/1", "coverage_128/1", "reconstruction_128/1"} <= set(row["scores"])
+        assert {"pairs/1", "pairs_within/1", "legal/1", "features/1"} <= set(row["scores"])
+        if row["readout"] != "pre-activations":
+            assert {"coverage_128/1", "coverage_corrected/1", "reconstruction_128/1"} <= set(row["scores"])
     always_on = next(row["scores"] for row in evaluation["rows"] if row["name"] == "always on")
     assert always_on["pairs/1"] == always_on["pairs_within/1"] == 0
     assert 0.35 < always_on["coverage_128/1"] < 0.47

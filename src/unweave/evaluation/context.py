@@ -6,6 +6,7 @@ Shapes: G games, N positions of a half, D width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -83,11 +84,12 @@ class Context:
     def halves(self) -> tuple[Half, Half]:
         moves = games.sample("test", self.n_games, self.seed)
         middle = self.n_games // 2
-        return self.half(moves[:middle]), self.half(moves[middle:])
+        sites = [self.site, self.neurons]
+        return self.half(moves[:middle], sites), self.half(moves[middle:], sites)
 
-    def half(self, moves: Tensor) -> Half:
-        """Any games as the halves are: with activations at the site and of the neurons, and the truth."""
-        found = harvest(self.subject, moves, [self.site, self.neurons])
+    def half(self, moves: Tensor, sites: Sequence[str]) -> Half:
+        """Any games as the halves are, with activations at `sites`."""
+        found = harvest(self.subject, moves, sites)
         truth = labels.label(moves)
         at = found.game, found.ply
         board = BoardLabels(truth.board[at].numpy(), truth.legal[at].numpy(), found.ply.numpy())

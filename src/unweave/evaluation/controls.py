@@ -51,7 +51,7 @@ class Controls:
             (f"neurons {neurons}", "activations", self._score(lambda half: raw(half.vectors[neurons].numpy()))),
             ("residual dimensions", "both signs", self._score(lambda half: signed(half.vectors[site].numpy()))),
             ("PCA", "both signs", self._score(self._components())),
-            ("position alone", "both signs", self._score(lambda half: signed(half.ply[:, None].float().numpy()))),
+            ("position alone", "up and down", self._score(lambda half: raw(_clock(half.ply)))),
             ("always on", "constant", self._score(lambda half: raw(np.ones((len(half.ply), 1), np.float32)))),
             ("shuffled subject", "activations", self._shuffled()),
         ]
@@ -65,7 +65,8 @@ class Controls:
     @cached_property
     def _fitting(self) -> tuple[Tensor, BoardLabels]:
         """Activations `[N, D]` of training games, and what is true there."""
-        half = self.context.half(games.sample("train", _FITTING * self.context.n_games, self.context.seed))
+        moves = games.sample("train", _FITTING * self.context.n_games, self.context.seed)
+        half = self.context.half(moves, [self.context.site])
         return half.vectors[self.context.site], half.truth
 
     def _components(self) -> Callable[[Half], Dense]:
@@ -87,6 +88,11 @@ class Controls:
         return self._truth(readout).scores
 
 
+def _clock(ply: Tensor) -> np.ndarray:
+    """`[N, 2]`: the moves made, and those that were to come in a full game; both above 0, so that both can fire."""
+    return torch.stack([ply + 1, games.PLIES - ply], 1).float().numpy()
+
+
 def raw(x: np.ndarray) -> Dense:
     """Each column of `x [N, F]` as it is."""
     return Dense(len(x), x.shape[1], lambda start, stop: x[:, start:stop])
@@ -95,4 +101,4 @@ def raw(x: np.ndarray) -> Dense:
 def signed(x: np.ndarray) -> Dense:
     """Each column of `x [N, F]`, and then each with its sign turned: 2 F features, as either end may mean something."""
     both = np.concatenate([x, -x], axis=1)
-    return raw(both)
+    return Dense(len(x), both.shape[1], lambda start, stop: both[:, start:stop], mirrored=True)

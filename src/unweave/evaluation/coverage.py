@@ -59,6 +59,18 @@ class Coverage(NamedTuple):
         """How much of the way from an always-on feature's coverage to 1."""
         return (self.states - self.states_always_on) / (1 - self.states_always_on)
 
+    def scores(self) -> dict[str, float]:
+        """By metric. The literature's published coverage divides the same sum by 192 labels."""
+        return {
+            "coverage_128/1": self.states,
+            "coverage_192/1": self.states * 128 / 192,
+            "coverage_corrected/1": self.corrected,
+            "coverage_legal/1": self.legal,
+            "reconstruction_128/1": self.reconstruction_states,
+            "reconstruction_192/1": self.reconstruction_pairs,
+            "reconstruction_legal/1": self.reconstruction_legal,
+        }
+
 
 def coverage(readout_a: Readout, labels_a: BoardLabels, readout_b: Readout, labels_b: BoardLabels) -> Coverage:
     """Coverage of the 128 (square, mine or theirs) and of the 60 legal squares; reconstruction of 128, all 192 and 60.

@@ -17,7 +17,7 @@ from unweave.evaluation.context import Context, Half
 from unweave.evaluation.readout import Dense, SparseColumns
 from unweave.evaluation.reconstruction import Reconstruction
 from unweave.evaluation.sparsity import Sparsity
-from unweave.evaluation.truth import TruthScores
+from unweave.evaluation.truth import TruthScores, classify
 
 # Rows coded at a time: enough for fast products, few enough that dense codes stay small.
 _BATCH = 4096
@@ -27,7 +27,7 @@ _TOP = 12
 
 @dataclass(frozen=True)
 class OwnScores:
-    """activations, pre_activations: the metrics of each readout (what does not depend on the readout is in the first).
+    """activations, pre_activations: the metrics of each readout; what can only be asked of activations is in the first.
     truth: of the activations. density, max: `[F]`, of half B; top: `top_game`, `top_ply [F, T] int32` and `top_value
     [F, T] float32`, the strongest positions of half B, -1 where there are fewer than T.
     """
@@ -49,7 +49,10 @@ def own_scores(dictionary: Dictionary, context: Context) -> OwnScores:
     chosen_on = _activations(dictionary, a.vectors[context.site])
     scored_on = _activations(dictionary, b.vectors[context.site], sparsity, reconstruction)
     truth = context.score(chosen_on, scored_on)
-    pre = context.score(*(_pre_activations(dictionary, half.vectors[context.site]) for half in (a, b)))
+    pre = classify(
+        *(_pre_activations(dictionary, a.vectors[context.site]), a.truth),
+        *(_pre_activations(dictionary, b.vectors[context.site]), b.truth),
+    )
     own = sparsity.result() | reconstruction.result() | context.faithfulness.spliced(dictionary)
     return OwnScores(
         activations=truth.scores | own | context.faithfulness.scores,

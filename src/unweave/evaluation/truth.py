@@ -6,7 +6,7 @@ Shapes: F features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,19 +37,14 @@ def score(readout_a: Readout, labels_a: BoardLabels, readout_b: Readout, labels_
     Raises ValueError when readouts and labels do not fit together, or a readout has NaN or infinite values.
     """
     covered = coverage(readout_a, labels_a, readout_b, labels_b)
+    found = classify(readout_a, labels_a, readout_b, labels_b)
+    return replace(found, scores=found.scores | covered.scores())
+
+
+def classify(readout_a: Readout, labels_a: BoardLabels, readout_b: Readout, labels_b: BoardLabels) -> TruthScores:
+    """What AUROC says, without coverage and reconstruction: all that there is to say of values that may be negative."""
     pooled_a, within_a = auroc(readout_a, labels_a)
     pooled_b, within_b = auroc(readout_b, labels_b)
-    scores = {
-        **classifiers.count(pooled_a, pooled_b),
-        **classifiers.count(within_a, within_b, "_within"),
-        "coverage_128/1": covered.states,
-        "coverage_192/1": covered.states * 128 / 192,
-        "coverage_corrected/1": covered.corrected,
-        "coverage_legal/1": covered.legal,
-        "reconstruction_128/1": covered.reconstruction_states,
-        "reconstruction_192/1": covered.reconstruction_pairs,
-        "reconstruction_legal/1": covered.reconstruction_legal,
-    }
-    return TruthScores(
-        scores, pooled_b, within_b, classifiers.best_features(pooled_a), classifiers.best_labels(pooled_a)
-    )
+    counts = classifiers.count(pooled_a, pooled_b) | classifiers.count(within_a, within_b, "_within")
+    best = classifiers.best_features(pooled_a), classifiers.best_labels(pooled_a)
+    return TruthScores(counts, pooled_b, within_b, *best)
