@@ -1,4 +1,4 @@
-"""Trains one recipe with three seeds, scores it beside the controls, and writes docs/results.md.
+"""Trains the demo's larger TopK dictionary with three seeds, scores it beside the controls, writes docs/results.md.
 
 `python docs/results.py`; the runs are kept in runs/results; what is there is not trained again.
 """
@@ -9,15 +9,16 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from unweave import demo
 from unweave.cli import live
-from unweave.config import RunConfig, override
+from unweave.config import override
 from unweave.evaluation.context import Context
 from unweave.evaluation.controls import Controls, control_of
 from unweave.evaluation.definitions import DEFINITIONS
 from unweave.evaluation.evaluate import evaluate
 from unweave.runs import Run, train
 
-RECIPE = RunConfig(method="topk(k=64)", d_sae=1024, site="resid_post.0")
+RECIPE = next(config for path, config in demo.jobs(Path()).items() if path.name == "topk-1024")
 SEEDS = (0, 1, 2)
 KEYS = [
     *("pairs/1", "pairs_mine/1", "pairs_theirs/1", "pairs_empty/1", "features/1", "legal/1", "pairs_within/1"),
