@@ -1,4 +1,4 @@
-"""The demo: two methods at two sizes on the bundled OthelloGPT, scored beside the controls, and a page to look at."""
+"""The demo: two methods and two sizes on the bundled OthelloGPT, scored beside the controls, and a page to look at."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from unweave.evaluation.controls import Controls, control_of
 from unweave.runs import Run
 from unweave.view import report as page
 
-METHODS = ("topk(k=64)", "batch_topk(k=64)")
-SIZES = (512, 1024)
+DICTIONARIES = (("topk(k=64)", 1024), ("topk(k=64)", 512), ("batch_topk(k=64)", 1024))
+"""Method and size of each, the largest first: they are trained side by side, and the longest should not come last."""
+
 CONTROL = "shuffled-subject"
-"""The run whose subject knows nothing: the first method at the larger size."""
+"""The run whose subject knows nothing: otherwise the first of the dictionaries."""
 
 
 def jobs(folder: Path, settings: Mapping[str, Any] | None = None) -> dict[Path, RunConfig]:
     """Every run of the demo: where, and what. `settings` change all their configs, as `unweave train --set` does."""
-    base = override(RunConfig(), {"training.steps": 2100, **(settings or {})})
+    base = override(RunConfig(), {"training.steps": 2000, "training.lr": 4e-3, **(settings or {})})
     made = {
         folder / f"{method.partition('(')[0]}-{d_sae}": override(base, {"method": method, "d_sae": d_sae})
-        for method in METHODS
-        for d_sae in SIZES
+        for method, d_sae in DICTIONARIES
     }
-    largest = override(base, {"method": METHODS[0], "d_sae": SIZES[-1]})
-    return made | {folder / CONTROL: control_of(largest)}
+    return made | {folder / CONTROL: control_of(next(iter(made.values())))}
 
 
 def controls(made: Mapping[Path, RunConfig], n_games: int = 2000) -> Controls:
