@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from unweave.runs import Report
 
-console = Console()
+# A file or a pipe has no width; the tables need 110 columns.
+console = Console(width=None if sys.stdout.isatty() else 110)
 errors = Console(stderr=True)
 
 
