@@ -5,8 +5,8 @@ The public names below are loaded when they are first used, so that importing th
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from unweave.config import RunConfig
@@ -33,10 +33,10 @@ _HOME = {
 __all__ = ["Dictionary", "Run", "RunConfig", "Subject", "evaluate", "find", "load", "method", "report", "train"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'unweave' has no attribute {name!r}")
-    return getattr(import_module(f"unweave.{_HOME[name]}"), name)
+    return getattr(_import_module(f"unweave.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:

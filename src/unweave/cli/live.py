@@ -42,7 +42,7 @@ def training(steps: dict[str, int], quiet: bool = False) -> Iterator[Training]:
         TextColumn("{task.fields[numbers]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=errors, disable=quiet) as progress:
+    with Progress(*columns, console=errors, disable=quiet or not errors.is_terminal) as progress:
         yield Training(progress, steps)
 
 
