@@ -6,6 +6,7 @@ Shapes: B batch, D width (d_in), F features (d_sae).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -45,29 +46,29 @@ Term = Callable[[Step], Tensor]
 """A scalar to minimise, mean over the batch."""
 
 
-class Activation(nn.Module):
+class Activation(nn.Module, ABC):
     """From pre-activations `[B, F]` to codes. Holds thresholds, if the method has any."""
 
-    def forward(self, pre: Tensor) -> Codes:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, pre: Tensor) -> Codes: ...
 
     def rescale_(self, factor: float) -> None:
         """Follow the pre-activations when all are multiplied by `factor`: a threshold is multiplied too."""
 
 
-class Coder(nn.Module):
+class Coder(nn.Module, ABC):
     """How inputs become codes. It owns the encoder's weights."""
 
+    @abstractmethod
     def pre(self, x: Tensor, W_dec: Tensor, b_dec: Tensor, features: Tensor | None = None) -> Tensor:
         """Pre-activations `[B, F]` of x `[B, D]`, or only those of `features`."""
-        raise NotImplementedError
 
-    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Codes:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Codes: ...
 
+    @abstractmethod
     def rescale_(self, factor: float) -> None:
         """Multiply every code by `factor` for inputs (and b_dec) that are multiplied by it."""
-        raise NotImplementedError
 
 
 class Linear(Coder):
