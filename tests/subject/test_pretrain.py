@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
+from dataclasses import replace
 from itertools import islice, pairwise, repeat
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from unweave.subject import (
     othello_training,
     pretrain_othello,
 )
+from unweave.subject.othello_training import settings
 from unweave.subject.pretrain import cross_entropy, optimisers, pretrain
 
 TINY = OthelloTraining(
@@ -198,6 +201,32 @@ def test_the_finished_model_and_its_card(whole: Path) -> None:
     text = (whole / "card.md").read_text()
     assert card["files"]["model.safetensors"]["sha256"] in text
     assert f"{card['figures']['cross_entropy']:.4f} nats" in text
+
+
+def test_a_training_that_starts_from_another_ones_weights(whole: Path, tmp_path: Path) -> None:
+    before = export(whole, n_games=10)
+    second = replace(TINY, how=replace(TINY.how, seed=9), start=str(whole))
+    first_step = next(pretrain_othello(tmp_path, second))
+    inputs, targets = next(othello_training.batches(second)(0))
+    model = load(str(whole))
+    assert first_step.loss == pytest.approx(cross_entropy(model.run(inputs), targets).item(), abs=1e-5)
+    deque(pretrain_othello(tmp_path, second), maxlen=0)
+    card = export(tmp_path, n_games=10)
+    assert card["start"] == before
+    assert card["games_seen"] == 80
+    assert card["hours"] >= before["hours"]
+    text = (tmp_path / "card.md").read_text()
+    assert text.index(before["command"]) < text.index(card["command"])
+    assert card["command"].endswith(f"--seed 9 --targets exact --start {whole}")
+    assert settings(tmp_path) == second
+
+
+def test_weights_to_start_from_that_do_not_fit_are_refused(whole: Path, tmp_path: Path) -> None:
+    wider = replace(TINY, gpt=GPTConfig(n_layers=2, d_model=32, n_heads=2), start=str(whole))
+    with pytest.raises(ValueError, match="holds a model of another shape"):
+        next(pretrain_othello(tmp_path / "a", wider))
+    with pytest.raises(FileNotFoundError, match="no model in"):
+        next(pretrain_othello(tmp_path / "b", replace(TINY, start=str(tmp_path))))
 
 
 def test_an_unfinished_training_is_not_exported(tmp_path: Path) -> None:

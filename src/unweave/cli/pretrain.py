@@ -33,6 +33,7 @@ def pretrain(
     heads: Annotated[int, typer.Option(help="Attention heads in a block.")] = 8,
     seed: Annotated[int, typer.Option(help="Of the initial weights and of the games.")] = 0,
     targets: Annotated[str, typer.Option(help="exact (the next move's distribution) or sampled (the move).")] = "exact",
+    start: Annotated[str, typer.Option(help="Folder of a trained model to start from; fresh weights otherwise.")] = "",
     out: Annotated[Path, typer.Option(help="Folder to train in; a training there is continued.")] = Path(
         "models/othello"
     ),
@@ -56,6 +57,7 @@ def pretrain(
         how=Pretraining(steps=steps, lr=lr, decay=decay, seed=seed),
         batch=batch,
         targets=targets,
+        start=start,
     )
     done = _train(out, config, device)
     if done < steps:

@@ -40,14 +40,17 @@ def export(folder: Path, device: torch.device | str = "cpu", *, n_games: int = _
     written = disk.save(model, folder)
     figures = score(disk.saved(str(folder)).to(device), games.sample("test", n_games, seed=0, device=device))
     rows = log(folder)
+    before = _card_of(config.start)
+    hours = rows[-1]["seconds"] / 3600 if rows else None
     card = {
         "command": config.command,
+        "start": before,
         "gpt": asdict(config.gpt),
         "pretraining": asdict(config.how),
         "batch": config.batch,
         "targets": config.targets,
-        "games_seen": header["step"] * config.batch,
-        "hours": round(rows[-1]["seconds"] / 3600, 2) if rows else None,
+        "games_seen": header["step"] * config.batch + (before["games_seen"] if before else 0),
+        "hours": None if hours is None else round(hours + ((before and before["hours"]) or 0), 2),
         "machine": machine(torch.device(device)),
         "figures": {**asdict(figures), "split": "test", "seed": 0},
         "files": {
@@ -58,6 +61,12 @@ def export(folder: Path, device: torch.device | str = "cpu", *, n_games: int = _
     files.write_json(folder / "card.json", card)
     files.write_text(folder / "card.md", text(card))
     return card
+
+
+def _card_of(start: str) -> dict[str, Any] | None:
+    """The card beside the weights that a training started from, if there is one."""
+    path = Path(start) / "card.json" if Path(start).is_dir() else Path(start).with_name("card.json")
+    return files.read_json(path) if start and path.exists() else None
 
 
 def machine(device: torch.device) -> str:
@@ -76,6 +85,10 @@ def text(card: dict[str, Any]) -> str:
     """A card as Markdown."""
     gpt, score = card["gpt"], card["figures"]
     hours = f", {card['hours']} hours" if card["hours"] is not None else ""
+    commands, before = [card["command"]], card["start"]
+    while before:
+        commands, before = [before["command"], *commands], before.get("start")
+    made = "\n".join(f"    {command}" for command in commands)
     hashes = "\n".join(f"- `{name}`: {f['bytes']:,} bytes, sha256 `{f['sha256']}`" for name, f in card["files"].items())
     return f"""# OthelloGPT, {gpt["n_layers"]} layers of width {gpt["d_model"]}
 
@@ -85,7 +98,7 @@ pre-LayerNorm, exact GELU, untied head, weights in bfloat16.
 
 Made by
 
-    {card["command"]}
+{made}
 
 from {card["games_seen"]:,} games, each seen once (target: {card["targets"]} next move){hours}.
 Machine: {card["machine"]}.

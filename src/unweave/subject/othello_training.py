@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from unweave import files
 from unweave.config import from_dict
 from unweave.othello import games, labels, tokens
+from unweave.subject import disk
 from unweave.subject.gpt import GPT, GPTConfig
 from unweave.subject.othello import ALPHABET
 from unweave.subject.pretrain import Batches, Pretraining, Progress, checkpoint, pretrain, same_settings
@@ -28,12 +29,14 @@ Targets = Literal["exact", "sampled"]
 @dataclass(frozen=True, kw_only=True)
 class OthelloTraining:
     """All that decides an OthelloGPT. batch: games a step, all of them new.
-    targets: "exact", the distribution of the next move under uniform play; "sampled", the move that was played."""
+    targets: "exact", the distribution of the next move under uniform play; "sampled", the move that was played.
+    start: a folder or file with the weights to start from, as `disk.save` writes it; "" for fresh ones."""
 
     gpt: GPTConfig = field(default_factory=GPTConfig)
     how: Pretraining = field(default_factory=Pretraining)
     batch: int = 128
     targets: str = "exact"
+    start: str = ""
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -48,7 +51,7 @@ class OthelloTraining:
         return (
             f"unweave pretrain othello --steps {how.steps} --lr {how.lr:g} --decay {how.decay:g} "
             f"--batch {self.batch} --layers {gpt.n_layers} --width {gpt.d_model} --heads {gpt.n_heads} "
-            f"--seed {how.seed} --targets {self.targets}"
+            f"--seed {how.seed} --targets {self.targets}" + (f" --start {self.start}" if self.start else "")
         )
 
 
@@ -77,11 +80,11 @@ def pretrain_othello(
     """Train in `folder`, or continue there, yielding after each step; see `pretrain` for what stopping costs.
 
     Each step adds a line to `log.jsonl`: step, loss (nats) and the seconds of training so far. Raises what
-    `pretrain` does, and ValueError if `folder` belongs to a training with other settings.
+    `pretrain` does, ValueError if `folder` belongs to a training with other settings or the weights to start from are
+    of another shape, FileNotFoundError if those are not there.
     """
     _claim(folder, config)
-    torch.manual_seed(config.how.seed)
-    model = GPT(config.gpt, ALPHABET).to(device)
+    model = _initial(config, folder).to(device)
     steps = pretrain(model, batches(config, device), config.how, folder, checkpoint_every=checkpoint_every)
     seconds: float | None = None
     try:
@@ -94,6 +97,17 @@ def pretrain_othello(
             yield news
     finally:
         steps.close()  # type: ignore[attr-defined]  (a generator: closing it writes the checkpoint)
+
+
+def _initial(config: OthelloTraining, folder: Path) -> GPT:
+    torch.manual_seed(config.how.seed)
+    model = GPT(config.gpt, ALPHABET)
+    if config.start and not (folder / "checkpoint.safetensors").exists():  # else they are in the checkpoint
+        start = disk.saved(config.start)
+        if start.config != config.gpt:
+            raise ValueError(f"{config.start} holds a model of another shape ({start.config}) than {config.gpt}")
+        model.load_state_dict(start.state_dict())
+    return model
 
 
 def settings(folder: Path) -> OthelloTraining:
