@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unweave.dictionary.kernels import pairs
+
 
 @dataclass(frozen=True)
 class Sparse:
@@ -19,7 +21,7 @@ class Sparse:
     One form serves methods with a fixed number of active features and methods without. An entry may have the value 0
     (top-k where fewer than k pre-activations are positive); it is then not active.
 
-    offsets: `[B + 1] int64`; features: `[n] int64`; values: `[n]`; d_sae: F.
+    offsets: `[B + 1] int64`; features: `[n] int64`, a row's in ascending order; values: `[n]`; d_sae: F.
     """
 
     offsets: Tensor
@@ -60,6 +62,8 @@ def combine(codes: Codes, directions: Tensor) -> Tensor:
     """The sum of `directions [F, D]`, each by its code: `[B, D]`, differentiable in both."""
     if isinstance(codes, Tensor):
         return codes @ directions
+    if directions.device.type == "cpu":
+        return pairs.decode(codes.offsets, codes.features, codes.values, directions)
     return F.embedding_bag(codes.features, directions, codes.offsets[:-1], mode="sum", per_sample_weights=codes.values)
 
 
@@ -75,9 +79,7 @@ def fired(codes: Codes) -> Tensor:
     """`[F] bool`: the features that are above zero somewhere in the batch."""
     if isinstance(codes, Tensor):
         return (codes > 0).any(0)
-    seen = torch.zeros(codes.d_sae, dtype=torch.bool, device=codes.values.device)
-    seen[codes.features[codes.values > 0]] = True
-    return seen
+    return torch.bincount(codes.features, codes.values.detach().clamp(min=0), minlength=codes.d_sae) > 0
 
 
 def mean_l0(codes: Codes) -> float:

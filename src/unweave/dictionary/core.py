@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
-from unweave.dictionary.codes import Codes, combine
+from unweave.dictionary.codes import Codes, Sparse, combine
+from unweave.dictionary.kernels import pairs
 from unweave.dictionary.normalise import Normalisation
 from unweave.registry import Registry
 
@@ -56,6 +57,19 @@ class Activation(nn.Module, ABC):
         """Follow the pre-activations when all are multiplied by `factor`: a threshold is multiplied too."""
 
 
+class Selection(Activation):
+    """An activation that lets a few pre-activations pass, rectified, and nothing of the others: codes are sparse."""
+
+    @abstractmethod
+    def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
+        """The pairs that pass of `pre [B, F]`, row by row: offsets `[B + 1] int64`, features `[n] int64`."""
+
+    def forward(self, pre: Tensor) -> Sparse:
+        offsets, features = self.select(pre.detach())
+        chosen = Sparse(offsets, features, pre.new_empty(0), pre.shape[1])
+        return replace(chosen, values=pre[chosen.rows, features].relu())
+
+
 class Coder(nn.Module, ABC):
     """How inputs become codes. It owns the encoder's weights."""
 
@@ -89,6 +103,10 @@ class Linear(Coder):
         return torch.addmm(b - b_dec @ W, x, W)
 
     def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Codes:
+        if isinstance(self.activation, Selection) and x.device.type == "cpu":  # the gradient of the active pairs alone
+            bias = self.b_enc - b_dec @ self.W_enc
+            offsets, features, values = pairs.encode(x, self.W_enc, bias, self.activation.select)
+            return Sparse(offsets, features, values.relu(), len(self.b_enc))
         return self.activation(self.pre(x, W_dec, b_dec))
 
     @torch.no_grad()

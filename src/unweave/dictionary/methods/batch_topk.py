@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unweave.dictionary.codes import dense
-from unweave.dictionary.core import Activation, Coder, Linear, Method, Step, method
+from unweave.dictionary.codes import Sparse
+from unweave.dictionary.core import Coder, Linear, Method, Selection, Step, method
+from unweave.dictionary.kernels.select import at_least, largest_of_all
 from unweave.dictionary.methods.topk import check_k
 from unweave.dictionary.terms import squared_error
 
 
-class BatchTopK(Activation):
+class BatchTopK(Selection):
     """In training the batch decides; afterwards a threshold, the mean of what the batches' smallest active code was."""
 
     threshold: Tensor
@@ -21,12 +22,12 @@ class BatchTopK(Activation):
         self.k = k
         self.register_buffer("threshold", torch.zeros(()))
 
-    def forward(self, pre: Tensor) -> Tensor:
-        codes = pre.relu()
-        if not self.training:
-            return codes * (codes > self.threshold)
-        smallest = codes.detach().flatten().topk(self.k * len(codes), sorted=False).values.min()
-        return codes * (codes >= smallest)
+    def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
+        if self.training:
+            least = largest_of_all(pre, self.k * len(pre)).clamp(min=torch.finfo(pre.dtype).tiny)
+        else:
+            least = self.threshold.nextafter(self.threshold.new_tensor(torch.inf))
+        return at_least(pre, least)
 
     def rescale_(self, factor: float) -> None:
         self.threshold *= factor
@@ -37,10 +38,10 @@ def track_threshold(step: Step) -> None:
     coder = step.dictionary.coder
     assert isinstance(coder, Linear)
     assert isinstance(coder.activation, BatchTopK)
-    threshold, codes = coder.activation.threshold, dense(step.codes)
-    smallest = torch.where(codes > 0, codes, torch.inf).min()
-    if torch.isfinite(smallest):
-        threshold.lerp_(smallest, 1.0 if threshold == 0 else 0.01)
+    assert isinstance(step.codes, Sparse)
+    threshold, active = coder.activation.threshold, step.codes.values[step.codes.values > 0]
+    if len(active):
+        threshold.lerp_(active.min(), 1.0 if threshold == 0 else 0.01)
 
 
 @method

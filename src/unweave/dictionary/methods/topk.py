@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unweave.dictionary.codes import Sparse
-from unweave.dictionary.core import Activation, Coder, Linear, Method, method
+from unweave.dictionary.core import Coder, Linear, Method, Selection, method
+from unweave.dictionary.kernels.select import largest_of_rows
 from unweave.dictionary.terms import squared_error
 
 
@@ -18,15 +18,14 @@ def check_k(name: str, k: int, W_dec: Tensor) -> None:
         )
 
 
-class TopK(Activation):
+class TopK(Selection):
     def __init__(self, k: int) -> None:
         super().__init__()
         self.k = k
 
-    def forward(self, pre: Tensor) -> Sparse:
-        top = pre.topk(self.k, dim=-1, sorted=False)
-        offsets = torch.arange(0, top.indices.numel() + 1, self.k, device=pre.device)
-        return Sparse(offsets, top.indices.flatten(), top.values.flatten().relu(), pre.shape[1])
+    def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
+        offsets = torch.arange(0, self.k * len(pre) + 1, self.k, device=pre.device)
+        return offsets, largest_of_rows(pre, self.k).flatten()
 
 
 @method

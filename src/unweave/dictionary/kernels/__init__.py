@@ -1,0 +1,1 @@
+"""What a training step spends its time on: the choice of the largest, and products over active pairs."""

@@ -1,0 +1,81 @@
+"""Which entries of a matrix are the largest, exactly. Shapes: B rows, F columns, n entries chosen.
+
+numpy's partition finds the smallest that is chosen, several times faster than a sort of the chosen ones (as in
+torch.topk) would; a second pass writes down where they stand.
+"""
+
+from __future__ import annotations
+
+from typing import no_type_check
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+
+def largest_of_rows(x: Tensor, k: int) -> Tensor:
+    """`[B, k] int64`: the columns of the k largest entries in each row of `x [B, F]`, in ascending order.
+
+    Of equal entries the first are taken. A row with NaN gives columns that hold NaN among its choice.
+    """
+    if x.device.type != "cpu":
+        return x.topk(k, dim=-1, sorted=False).indices.sort(dim=-1).values
+    values = x.numpy()
+    smallest = np.partition(values, values.shape[1] - k, axis=1)[:, values.shape[1] - k].copy()
+    chosen = np.empty((len(values), k), np.int64)
+    _columns_from(values, smallest, chosen)
+    return torch.from_numpy(chosen)
+
+
+def largest_of_all(x: Tensor, n: int) -> Tensor:
+    """The smallest among the n largest entries of `x [B, F]`: a scalar."""
+    if x.device.type != "cpu":
+        return x.flatten().topk(n, sorted=False).values.min()
+    values = x.numpy().reshape(-1)
+    return torch.from_numpy(np.partition(values, values.size - n)[values.size - n :][:1]).squeeze(0)
+
+
+def at_least(x: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
+    """The entries of `x [B, F]` that are not below the scalar `least`, row by row: offsets `[B + 1] int64`, columns
+    `[n] int64`."""
+    if x.device.type != "cpu":
+        chosen = x >= least
+        return torch.nn.functional.pad(chosen.sum(-1).cumsum(0), (1, 0)), chosen.nonzero()[:, 1]
+    offsets, columns = np.zeros(len(x) + 1, np.int64), np.empty(x.numel(), np.int64)
+    _entries_from(x.numpy(), least.numpy()[()], offsets, columns)
+    return torch.from_numpy(offsets), torch.from_numpy(columns[: offsets[-1]].copy())
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _columns_from(values, smallest, chosen):
+    """Of each row, as many columns as `chosen [B, k]` has, whose values are not below the row's `smallest`."""
+    k = chosen.shape[1]
+    for b in range(len(values)):
+        row, least = values[b], smallest[b]
+        above = 0
+        for value in row:
+            above += value > least
+        ties, at = k - above, 0
+        for column in range(len(row)):
+            # "not <" is also true of NaN: it is passed on to where it is noticed.
+            if at < k and not row[column] < least:
+                if row[column] == least:
+                    if ties == 0:
+                        continue
+                    ties -= 1
+                chosen[b, at] = column
+                at += 1
+        chosen[b, at:] = 0
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _entries_from(values, least, offsets, columns):
+    at = 0
+    for b in range(len(values)):
+        for column in range(values.shape[1]):
+            columns[at] = column  # written in any case, and over again if it was below: no branch to mispredict
+            at += not values[b, column] < least
+        offsets[b + 1] = at

@@ -1,0 +1,97 @@
+"""The kernels of a training step against plain torch: sorting for the choice, dense autograd for the products."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from unweave.dictionary.codes import dense, row_sum
+from unweave.dictionary.core import Dictionary, Linear
+from unweave.dictionary.kernels import pairs
+from unweave.dictionary.kernels.select import at_least, largest_of_all, largest_of_rows
+
+
+@st.composite
+def matrices(draw) -> Tensor:
+    """With ties: drawn from so few values that some are equal."""
+    b, f = draw(st.integers(1, 5)), draw(st.integers(1, 33))
+    g = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    values = draw(st.sampled_from([3, 1000]))
+    return torch.randint(-values, values, (b, f), generator=g).float() / 7
+
+
+@given(matrices(), st.data())
+def test_the_largest_of_each_row_are_chosen_and_of_equal_ones_the_first(x: Tensor, data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, x.shape[1]))
+    chosen = largest_of_rows(x, k)
+    assert isinstance(chosen, Int[Tensor, f"{len(x)} {k}"])
+    expected = x.sort(dim=-1, descending=True, stable=True).indices[:, :k].sort(dim=-1).values
+    assert torch.equal(chosen, expected)
+
+
+@given(matrices(), st.data())
+def test_the_smallest_of_the_largest_of_all(x: Tensor, data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, x.numel()))
+    assert largest_of_all(x, n) == x.flatten().sort(descending=True).values[n - 1]
+
+
+@given(matrices(), st.floats(-2, 2, width=32))
+def test_entries_at_least_a_bound(x: Tensor, bound: float) -> None:
+    offsets, columns = at_least(x, torch.tensor(bound))
+    rows = torch.repeat_interleave(torch.arange(len(x)), offsets.diff())
+    assert torch.equal(torch.stack([rows, columns], 1), (x >= bound).nonzero())
+
+
+def test_nan_is_among_the_chosen() -> None:
+    x = torch.tensor([[1.0, 2.0, torch.nan, 3.0]])
+    assert x[0, largest_of_rows(x, 2)[0]].isnan().any()
+    assert at_least(x, torch.tensor(2.5))[1].tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("k", [1, 3, 4, 7])
+def test_products_over_pairs_and_their_gradients_equal_the_dense_ones(k: int) -> None:
+    g = torch.Generator().manual_seed(k)
+    shapes = ((6, 5), (5, 9), (9,), (9, 5))  # x, W_enc, bias, W_dec
+    leaves = [torch.randn(shape, generator=g, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    x, W, bias, directions = leaves
+    pre = x @ W + bias
+    chosen = largest_of_rows(pre.detach(), k)
+    offsets, features, values = pairs.encode(x, W, bias, lambda _pre: (torch.arange(0, 6 * k + 1, k), chosen.flatten()))
+    assert isinstance(values, Float[Tensor, f"{6 * k}"])
+    codes = torch.zeros_like(pre).scatter(1, chosen, pre.gather(1, chosen))
+    torch.testing.assert_close(values, pre.gather(1, chosen).flatten())
+    ours, plain = pairs.decode(offsets, features, values, directions), codes @ directions
+    torch.testing.assert_close(ours, plain)
+    for a, b in zip(
+        torch.autograd.grad(ours.pow(3).sum(), leaves), torch.autograd.grad(plain.pow(3).sum(), leaves), strict=True
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def test_rows_and_features_without_a_pair() -> None:
+    offsets, features = torch.tensor([0, 0, 2, 2]), torch.tensor([1, 4])
+    values, directions = torch.tensor([2.0, 3.0], requires_grad=True), torch.randn(6, 4, requires_grad=True)
+    x_hat = pairs.decode(offsets, features, values, directions)
+    torch.testing.assert_close(
+        x_hat, torch.stack([x_hat.new_zeros(4), 2 * directions[1] + 3 * directions[4], x_hat.new_zeros(4)])
+    )
+    x_hat.sum().backward()
+    assert directions.grad is not None
+    assert directions.grad[:, 0].tolist() == [0, 2, 0, 0, 3, 0]
+
+
+@pytest.mark.parametrize("method", ["topk(k=3)", "batch_topk(k=3)"])
+@pytest.mark.parametrize("training", [True, False])
+def test_the_coder_takes_the_short_way_to_where_its_activation_leads(method: str, training: bool) -> None:
+    d = Dictionary(8, 32, method).double().train(training)
+    coder = d.coder
+    assert isinstance(coder, Linear)
+    x = torch.randn(20, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    short, long = coder(x, d.W_dec, d.b_dec), coder.activation(coder.pre(x, d.W_dec, d.b_dec))
+    torch.testing.assert_close(dense(short), dense(long))
+    leaves = [coder.W_enc, coder.b_enc, d.b_dec]
+    grads = [torch.autograd.grad(row_sum(codes).pow(2).sum(), leaves) for codes in (short, long)]
+    for a, b in zip(*grads, strict=True):
+        torch.testing.assert_close(a, b)
