@@ -10,9 +10,10 @@ evaluation.*       how it scored; report.html, what to look at
 from __future__ import annotations
 
 import shutil
+import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 
 from unweave import files
-from unweave.activations.buffer import Place, shuffled
+from unweave.activations.buffer import Place, Vectors, shuffled
 from unweave.activations.harvest import chunks, harvest
 from unweave.config import RunConfig, from_dict, to_dict
 from unweave.dictionary import METHODS, Dictionary, export
@@ -93,8 +94,9 @@ def find(folder: Path | str) -> list[Run]:
 def train(jobs: Mapping[Path, RunConfig], on_report: Callable[[Report], None] = lambda report: None) -> list[Run]:
     """Train every dictionary of `jobs` (folder -> config) and return their runs.
 
-    Those with the same subject, data and batch size are trained side by side on one stream of activations. A folder
-    that holds an unfinished run of the same config is taken up where it was, a finished one is left as it is.
+    All are trained side by side, those with the same subject, data and batch size on one stream of activations. A
+    folder that holds an unfinished run of the same config is taken up where it was, a finished one is left as it is.
+    `on_report` is called from several threads.
     Raises ValueError for a folder that holds anything else or a config that cannot be, before anything is written.
     """
     streams: dict[Any, list[_Job]] = {}
@@ -103,8 +105,21 @@ def train(jobs: Mapping[Path, RunConfig], on_report: Callable[[Report], None] = 
         if not run.trained:
             key = (config.subject, config.data, config.training.batch)
             streams.setdefault(key, []).append(_Job(run, config))
-    for group in streams.values():
-        _train_group(group, on_report)
+    groups = [_Group(group) for group in streams.values()]
+    # A step is many small products, which threads barely speed up: each dictionary, and the harvest of the activations
+    # to come, gets a thread of its own instead. So the weights depend neither on what is trained beside them nor on the
+    # number of threads.
+    with (
+        ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ThreadPoolExecutor(max(1, len(groups))) as conductors,
+    ):
+        training = [conductors.submit(group.train, pool, on_report) for group in groups]
+        try:
+            for group in as_completed(training):
+                group.result()
+        finally:  # where all is done, this changes nothing
+            for group in groups:
+                group.stopped.set()
     return [Run(folder) for folder in jobs]
 
 
@@ -178,27 +193,43 @@ class _Job:
         shutil.rmtree(self.state.parent, ignore_errors=True)
 
 
-def _train_group(jobs: list[_Job], on_report: Callable[[Report], None]) -> None:
-    shared = jobs[0].config
-    model = load_subject(shared.subject)
-    sites = sorted({job.config.site for job in jobs})
-    widths = model.sites()
-    # All are made before any starts: a mistake in one config is told before hours have gone into another.
-    trainers = [Trainer(job.config, widths[resolve(job.config.site, widths)]) for job in jobs]
-    sample = harvest(model, games.sample("train", _SAMPLE, shared.data.seed), sites).vectors
-    for job, trainer in zip(jobs, trainers, strict=True):
-        job.prepare(trainer, lambda site=job.config.site: sample[site])
-    source = chunks(model, sites, n_games=shared.data.games, seed=shared.data.seed)
-    start = min(job.place for job in jobs)
-    stream = shuffled(source, batch=shared.training.batch, seed=shared.data.seed, start=start)
-    # A step is many small products, which threads barely speed up: each dictionary gets a thread of its own instead.
-    # So its weights do not depend on how many are trained beside it, or on the number of threads.
-    with ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        while not all(job.trainer.done for job in jobs):
-            after, batch = next(stream)
-            steps = [pool.submit(job.update, batch[job.config.site], after, on_report) for job in jobs]
+class _Group:
+    """Runs that read one stream of activations, each step one batch."""
+
+    def __init__(self, jobs: list[_Job]) -> None:
+        """All trainers are made before any starts: a mistake in one config is told before hours have gone into
+        another."""
+        shared = jobs[0].config
+        self.jobs, self.stopped = jobs, threading.Event()
+        self.model = load_subject(shared.subject)
+        self.sites = sorted({job.config.site for job in jobs})
+        widths = self.model.sites()
+        self.trainers = [Trainer(job.config, widths[resolve(job.config.site, widths)]) for job in jobs]
+
+    def train(self, pool: Executor, on_report: Callable[[Report], None]) -> None:
+        """Until all are done or `stopped` is set, with the work itself in `pool`."""
+        jobs, data, batch = self.jobs, self.jobs[0].config.data, self.jobs[0].config.training.batch
+        first = games.sample("train", _SAMPLE, data.seed)
+        sample = pool.submit(harvest, self.model, first, self.sites).result().vectors
+        for job, trainer in zip(jobs, self.trainers, strict=True):
+            job.prepare(trainer, lambda site=job.config.site: sample[site])
+        source = chunks(self.model, self.sites, n_games=data.games, seed=data.seed)
+        start = min(job.place for job in jobs)
+        stream = shuffled(lambda index: _ahead(source(index), pool), batch=batch, seed=data.seed, start=start)
+        while not (self.stopped.is_set() or all(job.trainer.done for job in jobs)):
+            after, vectors = next(stream)
+            steps = [pool.submit(job.update, vectors[job.config.site], after, on_report) for job in jobs]
             for step in steps:
                 step.result()
+
+
+def _ahead(items: Iterator[Vectors], pool: Executor) -> Iterator[Vectors]:
+    """The same endless items, the next one made in `pool` while the last is in use."""
+    coming = pool.submit(next, items)
+    while True:
+        item = coming.result()
+        coming = pool.submit(next, items)
+        yield item
 
 
 def _card(config: RunConfig, seconds: float) -> str:
