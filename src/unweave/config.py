@@ -15,10 +15,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """games: how many are played at a time, which is also what the shuffle mixes; seed: of games and shuffle."""
+    """games: how many are played at a time, which is also what the shuffle mixes; seed: of games and shuffle.
+    passes: how often each vector is served before it is let go, each time in another order."""
 
     games: int = 2048
+    passes: int = 1
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("games", "passes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"data.{name} must be at least 1, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)

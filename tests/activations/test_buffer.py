@@ -48,6 +48,18 @@ def test_every_vector_is_served_once_but_for_what_is_left_of_a_round() -> None:
     assert len(inside) > 0.97 * GAMES * PLIES
 
 
+def test_passes_serve_a_round_again_in_another_order() -> None:
+    once = [batch["a"] for _, batch in take(23)]
+    stream = shuffled(source, batch=256, seed=1, passes=2)
+    twice = [next(stream) for _ in range(100)]
+    assert all(torch.equal(a, b["a"]) for a, (_, b) in zip(once, twice, strict=False))
+    rows, times = torch.cat([batch["a"] for _, batch in twice[:46]]).unique(dim=0, return_counts=True)
+    assert (times == 2).float().mean() > 0.95
+    assert len(rows) <= GAMES * PLIES // 2
+    again = shuffled(source, batch=256, seed=1, passes=2, start=twice[29][0])
+    assert all(torch.equal(next(again)[1]["a"], batch["a"]) for _, batch in twice[30:])
+
+
 def test_sites_stay_together() -> None:
     for _, batch in take(10):
         assert torch.equal(batch["a"], -batch["b"])

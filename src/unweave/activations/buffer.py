@@ -1,4 +1,4 @@
-"""A shuffle that mixes games, serves every vector once, and can be taken up anywhere from two numbers.
+"""A shuffle that mixes games, serves every vector equally often, and can be taken up anywhere from two numbers.
 
 Chunk after chunk of vectors is harvested. Half of each chunk, drawn at random, is served together with the half that
 was kept back of the chunk before; the other half is kept back for the next. So when half of what it holds is used it is
@@ -44,11 +44,12 @@ def _halves(chunk: Vectors, seed: int, index: int) -> tuple[dict[str, Tensor], d
 
 
 def shuffled(
-    source: Callable[[int], Iterator[Vectors]], *, batch: int, seed: int, start: Place = Place()
+    source: Callable[[int], Iterator[Vectors]], *, batch: int, seed: int, passes: int = 1, start: Place = Place()
 ) -> Iterator[tuple[Place, dict[str, Tensor]]]:
     """Endless batches `{site: [B, D]}`, each with the place AFTER it, from which `shuffled` can start again.
 
     Args: source: from a chunk's index on, the chunks; it must give the same chunks whenever it is asked.
+    passes: how often a round is served, each time in another order, before the next.
     What is left of a round after its last whole batch (less than one batch) is not served.
     Raises ValueError when a chunk is too small for one batch.
     """
@@ -62,11 +63,10 @@ def shuffled(
         pool = {site: torch.cat([kept[site], x]) if kept else x for site, x in now.items()}
         kept = later
         del now, later, chunk
-        order = _permutation(len(next(iter(pool.values()))), seed, index, 1)
-        if len(order) < batch:
-            raise ValueError(
-                f"a batch of {batch} vectors needs more games at a time: one round holds {len(order)} vectors"
-            )
+        n = len(next(iter(pool.values())))
+        order = torch.cat([_permutation(n, seed, index, 1 + done) for done in range(passes)])
+        if n < batch:
+            raise ValueError(f"a batch of {batch} vectors needs more games at a time: one round holds {n} vectors")
         whole = len(order) // batch
         for i in range(start.batch if index == start.round else 0, whole):
             after = Place(index, i + 1) if i + 1 < whole else Place(index + 1, 0)
