@@ -27,7 +27,7 @@ def demo(
     """
     from unweave import demo as job
     from unweave import runs
-    from unweave.evaluation.evaluate import evaluate
+    from unweave.evaluation.evaluate import evaluate_all
     from unweave.view.console import console_table
 
     began = time.perf_counter()
@@ -37,11 +37,9 @@ def demo(
     with live.stage("scoring the controls", quiet=json):
         controls = job.controls(made, games)
         controls.rows  # noqa: B018 (computed once, here, so that the line above says what takes the time)
-    found = []
-    for run in trained:
-        if run.name != job.CONTROL:
-            with live.stage(f"scoring {run.name}", quiet=json):
-                found.append(evaluate(run, controls))
+    dictionaries = [run for run in trained if run.name != job.CONTROL]
+    with live.stage("scoring the dictionaries", quiet=json):
+        found = evaluate_all(dictionaries, controls)
     page = job.report(folder)
     if json:
         live.console.print_json(data=found)

@@ -51,11 +51,14 @@ def dense(codes: Codes) -> Tensor:
 def sparse(codes: Codes) -> Sparse:
     """The entries above zero only, each row's features in ascending order. Not differentiable."""
     if isinstance(codes, Sparse):
-        codes = dense(codes)
-    codes = codes.detach()
-    rows, features = (codes > 0).nonzero(as_tuple=True)
-    offsets = F.pad(torch.bincount(rows, minlength=len(codes)).cumsum(0), (1, 0))
-    return Sparse(offsets, features, codes[rows, features], codes.shape[1])
+        active = codes.values > 0
+        n, d_sae = len(codes.offsets) - 1, codes.d_sae
+        rows, features, values = codes.rows[active], codes.features[active], codes.values.detach()[active]
+    else:
+        n, d_sae = codes.shape
+        rows, features = (codes > 0).nonzero(as_tuple=True)
+        values = codes.detach()[rows, features]
+    return Sparse(F.pad(torch.bincount(rows, minlength=n).cumsum(0), (1, 0)), features, values, d_sae)
 
 
 def combine(codes: Codes, directions: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from unweave.evaluation.ground_truth import BoardLabels
 from unweave.evaluation.own import own_scores
 from unweave.evaluation.probes import fit as fit_probes
 from unweave.evaluation.readout import Dense
+from unweave.evaluation.threads import side_by_side
 from unweave.evaluation.truth import TruthScores
 from unweave.othello import games
 from unweave.runs import Run
@@ -44,17 +45,20 @@ class Controls:
 
     @cached_property
     def rows(self) -> list[Row]:
-        """Every control, the ceiling first."""
+        """Every control, the ceiling first; the one that takes longest comes next, so that no core waits for it."""
         neurons, site = self.context.neurons, self.context.site
-        return [
-            ("linear probe", "logits", self.probe.scores),
-            (f"neurons {neurons}", "activations", self._score(lambda half: raw(half.vectors[neurons].numpy()))),
-            ("residual dimensions", "both signs", self._score(lambda half: signed(half.vectors[site].numpy()))),
-            ("PCA", "both signs", self._score(self._components())),
-            ("position alone", "up and down", self._score(lambda half: raw(_clock(half.ply)))),
-            ("always on", "constant", self._score(lambda half: raw(np.ones((len(half.ply), 1), np.float32)))),
-            ("shuffled subject", "activations", self._shuffled()),
-        ]
+        _ = self.context.halves, self._fitting  # made once, before several ask for them
+        return side_by_side(
+            [
+                lambda: ("linear probe", "logits", self.probe.scores),
+                lambda: ("shuffled subject", "activations", self._shuffled()),
+                lambda: (f"neurons {neurons}", "activations", self._score(lambda h: raw(h.vectors[neurons].numpy()))),
+                lambda: ("residual dimensions", "both signs", self._score(lambda h: signed(h.vectors[site].numpy()))),
+                lambda: ("PCA", "both signs", self._score(self._components())),
+                lambda: ("position alone", "up and down", self._score(lambda h: raw(_clock(h.ply)))),
+                lambda: ("always on", "constant", self._score(lambda h: raw(np.ones((len(h.ply), 1), np.float32)))),
+            ]
+        )
 
     @cached_property
     def probe(self) -> TruthScores:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,8 @@ from unweave import files, runs
 from unweave.evaluation.context import Context
 from unweave.evaluation.controls import Controls, control_of
 from unweave.evaluation.definitions import DEFINITIONS
-from unweave.evaluation.own import OwnScores, own_scores
+from unweave.evaluation.own import OwnScores, own_scores, pre_activation_scores
+from unweave.evaluation.threads import side_by_side
 from unweave.runs import Report, Run
 
 VERSION = 1
@@ -44,7 +46,7 @@ def evaluate(run: Run, controls: Controls | None = None, *, n_games: int = 2000,
     own = own_scores(dictionary, context)
     rows = [
         _row("dictionary", "activations", own.activations),
-        _row("dictionary", "pre-activations", own.pre_activations),
+        _row("dictionary", "pre-activations", pre_activation_scores(dictionary, context)),
         *(_row(*control, is_control=True) for control in controls.rows),
     ]
     found = {
@@ -61,6 +63,12 @@ def evaluate(run: Run, controls: Controls | None = None, *, n_games: int = 2000,
     files.write_tensors(run.folder / "evaluation.safetensors", _arrays(own, controls))
     files.write_json(run.folder / "evaluation.json", found)
     return found
+
+
+def evaluate_all(trained: Sequence[Run], controls: Controls) -> list[dict[str, Any]]:
+    """Score several runs beside the same controls; as `evaluate` does each."""
+    _ = controls.rows, controls.context.faithfulness  # made once, before several ask for them
+    return side_by_side([partial(evaluate, run, controls) for run in trained])
 
 
 def _row(name: str, readout: str, scores: Mapping[str, float], *, is_control: bool = False) -> dict[str, Any]:

@@ -27,13 +27,13 @@ _TOP = 12
 
 @dataclass(frozen=True)
 class OwnScores:
-    """activations, pre_activations: the metrics of each readout; what can only be asked of activations is in the first.
-    truth: of the activations. density, max: `[F]`, of half B; top: `top_game`, `top_ply [F, T] int32` and `top_value
-    [F, T] float32`, the strongest positions of half B, -1 where there are fewer than T.
+    """activations: every metric of what fires; truth: what of them is about the board.
+
+    density, max: `[F]`, of half B; top: `top_game`, `top_ply [F, T] int32` and `top_value [F, T] float32`, the
+    strongest positions of half B, -1 where there are fewer than T.
     """
 
     activations: dict[str, float]
-    pre_activations: dict[str, float]
     truth: TruthScores
     density: Tensor
     max: Tensor
@@ -42,26 +42,29 @@ class OwnScores:
 
 @torch.no_grad()
 def own_scores(dictionary: Dictionary, context: Context) -> OwnScores:
-    """Every metric of a dictionary at the context's site."""
+    """Every metric of a dictionary's activations at the context's site."""
     a, b = context.halves
     sparsity = Sparsity(dictionary.d_sae, context.site)
     reconstruction = Reconstruction(dictionary.d_in, context.site)
     chosen_on = _activations(dictionary, a.vectors[context.site])
     scored_on = _activations(dictionary, b.vectors[context.site], sparsity, reconstruction)
     truth = context.score(chosen_on, scored_on)
-    pre = classify(
-        *(_pre_activations(dictionary, a.vectors[context.site]), a.truth),
-        *(_pre_activations(dictionary, b.vectors[context.site]), b.truth),
-    )
     own = sparsity.result() | reconstruction.result() | context.faithfulness.spliced(dictionary)
     return OwnScores(
         activations=truth.scores | own | context.faithfulness.scores,
-        pre_activations=pre.scores,
         truth=truth,
         density=sparsity.density,
         max=sparsity.max,
         top=_strongest(scored_on, b),
     )
+
+
+@torch.no_grad()
+def pre_activation_scores(dictionary: Dictionary, context: Context) -> dict[str, float]:
+    """The metrics that can be asked of pre-activations, which say of what does not fire how near it is to it."""
+    a, b = context.halves
+    on_a, on_b = (_pre_activations(dictionary, half.vectors[context.site]) for half in (a, b))
+    return classify(on_a, a.truth, on_b, b.truth).scores
 
 
 def _activations(d: Dictionary, x: Tensor, *seen_by: Sparsity | Reconstruction) -> SparseColumns:
