@@ -121,6 +121,18 @@ def test_a_group_whose_members_stopped_at_different_steps_is_taken_up(subject, t
     assert same(tmp_path / "b", tmp_path / "d")
 
 
+def test_what_goes_wrong_with_one_stream_stops_the_others(subject, tmp_path) -> None:
+    endless = config(f"control(of={subject!r}, seed=0)", **{"training.steps": 1_000_000})
+
+    def fail(report: runs.Report) -> None:
+        if report.run.name == "a":
+            raise FloatingPointError("as a loss would")
+
+    with pytest.raises(FloatingPointError, match="as a loss would"):
+        runs.train({tmp_path / "a": config(subject), tmp_path / "b": endless}, fail)
+    assert not Run(tmp_path / "b").trained
+
+
 def test_a_finished_run_is_left_as_it_is(subject, tmp_path) -> None:
     runs.train({tmp_path / "a": config(subject)})
     before = (tmp_path / "a" / "sae.safetensors").stat().st_mtime_ns

@@ -13,8 +13,11 @@ from unweave.evaluation.controls import Controls, control_of
 from unweave.runs import Run
 from unweave.view import report as page
 
-DICTIONARIES = (("topk(k=64)", 1024), ("topk(k=64)", 512), ("batch_topk(k=64)", 1024))
+DICTIONARIES = (("topk(k=64)", 1024), ("topk(k=64)", 512), ("batch_topk(k=64)", 512))
 """Method and size of each, the largest first: they are trained side by side, and the longest should not come last."""
+
+RECIPE = {"data.passes": 2, "training.steps": 2000, "training.lr": 2e-3}
+"""Chosen on validation games (docs/LOG.md)."""
 
 CONTROL = "shuffled-subject"
 """The run whose subject knows nothing: otherwise the first of the dictionaries."""
@@ -22,7 +25,7 @@ CONTROL = "shuffled-subject"
 
 def jobs(folder: Path, settings: Mapping[str, Any] | None = None) -> dict[Path, RunConfig]:
     """Every run of the demo: where, and what. `settings` change all their configs, as `unweave train --set` does."""
-    base = override(RunConfig(), {"training.steps": 2000, "training.lr": 4e-3, **(settings or {})})
+    base = override(RunConfig(), {**RECIPE, **(settings or {})})
     made = {
         folder / f"{method.partition('(')[0]}-{d_sae}": override(base, {"method": method, "d_sae": d_sae})
         for method, d_sae in DICTIONARIES

@@ -156,14 +156,14 @@ class _Job:
         self.before = 0.0  # seconds of training in earlier sessions
         self.trainer: Trainer
 
-    def prepare(self, trainer: Trainer, sample: Callable[[], Any]) -> None:
+    def prepare(self, trainer: Trainer, sample: Vectors) -> None:
         self.trainer = trainer
         if self.state.exists():
             about = checkpoint.restore(trainer, self.state)
             self.place, self.before = Place(*about["place"]), about["seconds"]
             log.rewind(self.run.folder / "metrics.jsonl", trainer.step)
         else:
-            trainer.fit_(sample())
+            trainer.fit_(sample[self.config.site])
             files.write_text(self.run.folder / "metrics.jsonl", "")
         files.write_json(self.run.folder / "config.json", {"config": to_dict(self.config), "hash": self.config.hash})
 
@@ -211,11 +211,14 @@ class _Group:
         jobs, data, batch = self.jobs, self.jobs[0].config.data, self.jobs[0].config.training.batch
         first = games.sample("train", _SAMPLE, data.seed)
         sample = pool.submit(harvest, self.model, first, self.sites).result().vectors
-        for job, trainer in zip(jobs, self.trainers, strict=True):
-            job.prepare(trainer, lambda site=job.config.site: sample[site])
+        ready = [pool.submit(job.prepare, trainer, sample) for job, trainer in zip(jobs, self.trainers, strict=True)]
+        for prepared in ready:
+            prepared.result()
         source = chunks(self.model, self.sites, n_games=data.games, seed=data.seed)
         start = min(job.place for job in jobs)
-        stream = shuffled(lambda index: _ahead(source(index), pool), batch=batch, seed=data.seed, start=start)
+        stream = shuffled(
+            lambda index: _ahead(source(index), pool), batch=batch, seed=data.seed, passes=data.passes, start=start
+        )
         while not (self.stopped.is_set() or all(job.trainer.done for job in jobs)):
             after, vectors = next(stream)
             steps = [pool.submit(job.update, vectors[job.config.site], after, on_report) for job in jobs]

@@ -39,13 +39,13 @@ def verb(*arguments: str | Path) -> str:
 def test_the_demo_makes_scored_runs_and_a_report(made: tuple[Path, str]) -> None:
     folder, _ = made
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("batch_topk-1024", "report.html", demo.CONTROL, "topk-1024", "topk-512"),
+        *("batch_topk-512", "report.html", demo.CONTROL, "topk-1024", "topk-512"),
     ]
     evaluation = files.read_json(folder / "topk-1024" / "evaluation.json")
     names = [row["name"] for row in evaluation["rows"]]
     assert names == [
-        *("dictionary", "dictionary", "linear probe", "neurons mlp_act.0", "residual dimensions", "PCA"),
-        *("position alone", "always on", "shuffled subject"),
+        *("dictionary", "dictionary", "linear probe", "shuffled subject", "neurons mlp_act.0", "residual dimensions"),
+        *("PCA", "position alone", "always on"),
     ]
     own = evaluation["rows"][0]["scores"]
     assert set(own) == set(DEFINITIONS) == set(evaluation["metrics"])
@@ -103,7 +103,7 @@ def test_evaluate_trains_its_own_control_and_repeats_itself(made: tuple[Path, st
 def test_runs_and_report(made: tuple[Path, str]) -> None:
     folder, _ = made
     listed = {Path(row["run"]).name: row for row in json.loads(verb("runs", folder, "--json"))}
-    assert {"topk-512", "topk-1024", "batch_topk-1024", demo.CONTROL} <= set(listed)
+    assert {"topk-512", "topk-1024", "batch_topk-512", demo.CONTROL} <= set(listed)
     assert listed["topk-512"]["state"] == "trained"
     assert "topk-1024" in verb("runs", folder)
     page = Path(json.loads(verb("report", folder, "--json"))["report"])
