@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -66,8 +66,8 @@ class Selection(Activation):
 
     def forward(self, pre: Tensor) -> Sparse:
         offsets, features = self.select(pre.detach())
-        chosen = Sparse(offsets, features, pre.new_empty(0), pre.shape[1])
-        return replace(chosen, values=pre[chosen.rows, features].relu())
+        rows = torch.repeat_interleave(torch.arange(len(pre), device=pre.device), offsets.diff())
+        return Sparse(offsets, features, pre[rows, features].relu(), pre.shape[1])
 
 
 class Coder(nn.Module, ABC):
