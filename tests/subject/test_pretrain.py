@@ -227,6 +227,7 @@ def test_weights_to_start_from_that_do_not_fit_are_refused(whole: Path, tmp_path
         next(pretrain_othello(tmp_path / "a", wider))
     with pytest.raises(FileNotFoundError, match="no model in"):
         next(pretrain_othello(tmp_path / "b", replace(TINY, start=str(tmp_path))))
+    assert not list(tmp_path.iterdir()), "the folder is free for the right command"
 
 
 def test_an_unfinished_training_is_not_exported(tmp_path: Path) -> None:

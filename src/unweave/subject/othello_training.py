@@ -83,8 +83,8 @@ def pretrain_othello(
     `pretrain` does, ValueError if `folder` belongs to a training with other settings or the weights to start from are
     of another shape, FileNotFoundError if those are not there.
     """
+    model = _initial(config, folder).to(device)  # first, so that a mistake in `start` leaves no folder claimed
     _claim(folder, config)
-    model = _initial(config, folder).to(device)
     steps = pretrain(model, batches(config, device), config.how, folder, checkpoint_every=checkpoint_every)
     seconds: float | None = None
     try:
