@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unweave.config import RunConfig, TrainingConfig
 from unweave.dictionary.core import Activation, Linear, Method, method
-from unweave.dictionary.terms import l1, squared_error
+from unweave.dictionary.terms import error, l1
 from unweave.training.loop import Trainer
 
 
@@ -31,8 +31,12 @@ class Threshold(Activation):
 @method
 def thresholded(by: float = 0.1, weight: float = 1.0) -> Method:
     """codes = relu(pre - by); squared error + weight * sum of the codes."""
-    losses = {"error": (1.0, squared_error), "l1": (weight, l1)}
-    return Method(source="this example", coder=lambda W_dec: Linear(W_dec, Threshold(by)), losses=losses)
+    return Method(
+        source="this example",
+        coder=lambda W_dec: Linear(W_dec, Threshold(by)),
+        losses={"error": (1.0, error)},
+        penalties={"l1": (weight, l1)},
+    )
 
 
 def sums(directions: Tensor, batch: int) -> Iterator[Tensor]:

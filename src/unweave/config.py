@@ -32,6 +32,7 @@ class DataConfig:
 class TrainingConfig:
     """steps, batch: how many optimiser steps, of how many vectors each.
     lr, warmup, decay: the peak of Adam's learning rate, steps up to it, the share of the steps in which it falls to 0.
+    penalty_warmup: the share of the steps in which the penalties of sparsity grow from 0 to their weight.
     beta1, beta2: Adam's. gradient_norm: where the gradient's norm is clipped; 0 for not at all.
     unit_norm: keep decoder rows at norm 1, without the part of their gradient that would lengthen them.
     log_every, checkpoint_every: in steps.
@@ -42,6 +43,7 @@ class TrainingConfig:
     lr: float = 3e-3
     warmup: int = 200
     decay: float = 0.3
+    penalty_warmup: float = 0.0
     beta1: float = 0.9
     beta2: float = 0.999
     gradient_norm: float = 0.0
@@ -55,11 +57,15 @@ class TrainingConfig:
                 raise ValueError(f"training.{name} must be at least 1, not {getattr(self, name)}")
         if not self.lr > 0:
             raise ValueError(f"training.lr must be above 0, not {self.lr}")
+        for name in ("decay", "penalty_warmup"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"training.{name} is a share of the steps, from 0 to 1, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """subject, site: whose activations, and where. method, d_sae: which dictionary, with how many features.
+    encoder: "affine()", or what comes before it; objective: what the reconstruction is to be close in.
     normalise: "none", "scale" or "centre"; b_dec: "zero", "mean" or "geometric_median", where it starts;
     revive: what brings dead features back; seed: of the initial weights."""
 
@@ -67,6 +73,8 @@ class RunConfig:
     site: str = "resid_post.0"
     method: str = "topk(k=64)"
     d_sae: int = 1024
+    encoder: str = "affine()"
+    objective: str = "squared()"
     normalise: str = "centre"
     b_dec: str = "geometric_median"
     revive: str = "auxk()"

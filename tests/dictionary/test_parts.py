@@ -1,10 +1,13 @@
 """Normalisation, initialisation, revival, and what the core refuses."""
 
+import inspect
+
 import numpy as np
 import pytest
 import scipy.optimize
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from unweave.config import RunConfig, override
 from unweave.dictionary import METHODS, Dictionary, export
@@ -12,6 +15,8 @@ from unweave.dictionary.codes import dense
 from unweave.dictionary.initial import centre, geometric_median
 from unweave.dictionary.methods.batch_topk import BatchTopK
 from unweave.dictionary.normalise import Normalisation
+from unweave.dictionary.objective import OBJECTIVES
+from unweave.dictionary.revive import REVIVALS
 from unweave.training.loop import Trainer
 
 
@@ -58,26 +63,71 @@ def test_geometric_median_ignores_a_far_point() -> None:
     assert torch.equal(centre(x, "zero"), torch.zeros(2))
 
 
-def test_auxk_brings_a_planted_dead_feature_back() -> None:
-    """Feature 0 can never fire by itself; after training its encoder column, not only its bias, has moved."""
+def along_axes(seed: int, n: int = 128) -> Tensor:
+    """Sums of eight axes, each of which takes part in 1 of 5 vectors: seven living features leave one for an eighth."""
+    g = torch.Generator().manual_seed(seed)
+    return (torch.rand(n, 8, generator=g) < 0.2) * (2 + 2 * torch.rand(n, 8, generator=g))
 
-    def run(revive: str) -> tuple[Trainer, Tensor]:
-        settings = {"training.steps": 400, "training.batch": 128, "training.warmup": 1}
-        t = Trainer(override(RunConfig(method="topk(k=2)", d_sae=16, revive=revive), settings), 8)
-        t.fit_(sample())
-        with torch.no_grad():
-            t.dictionary.coder.b_enc[0] = -30.0  # type: ignore[index]
-        start = t.dictionary.coder.W_enc[:, 0].clone()  # type: ignore[index]
-        g = torch.Generator().manual_seed(5)
-        for _ in range(400):
-            t.update(torch.randn(128, 8, generator=g) * torch.arange(1, 9) + 4)
-        return t, start
 
-    revived, start = run("auxk(k=4, weight=1.0, after=1000)")
+def planted(method: str, revive: str, steps: int = 600) -> tuple[Trainer, Tensor]:
+    """A trainer after some steps, feature 0 of which could not fire by itself at first; where its encoder was."""
+    settings = {"training.steps": steps, "training.batch": 128, "training.warmup": 1, "training.lr": 1e-2}
+    t = Trainer(override(RunConfig(method=method, d_sae=8, revive=revive), settings), 8)
+    t.fit_(along_axes(0, 500))
+    bias = t.dictionary.coder.b_gate if "gated" in method else t.dictionary.coder.b_enc
+    assert isinstance(bias, Tensor)
+    with torch.no_grad():
+        bias[0] = -4.0
+        t.dictionary.coder.W_enc[:, 0] *= 0.1  # type: ignore[index]
+    start = t.dictionary.coder.W_enc[:, 0].clone()  # type: ignore[index]
+    for i in range(steps):
+        t.update(along_axes(i + 1))
+    return t, start
+
+
+@pytest.mark.parametrize("method", ["topk(k=3)", "relu(l1=0.1)", "gated(l1=0.1)", "jumprelu"])
+@pytest.mark.parametrize("name", [name for name in REVIVALS if name != "none"])
+def test_a_planted_dead_feature_comes_alive(name: str, method: str) -> None:
+    """It fires, and not its bias alone has moved: its encoder has."""
+    if name == "pre_activation" and method == "topk(k=3)":
+        pytest.skip("it draws a feature to its threshold, which is not what keeps one out of the k largest")
+    wanted = {"after": 1000, "weight": 1.0, "every": 50}
+    arguments = {n: wanted[n] for n in inspect.signature(REVIVALS[name]).parameters if n in wanted}
+    revived, start = planted(method, f"{name}({', '.join(f'{n}={v}' for n, v in arguments.items())})")
+    assert revived.silent[0] < 2000
     assert (revived.dictionary.coder.W_enc[:, 0] - start).norm() > 0.1  # type: ignore[index]
-    left, start = run("none(after=1000)")
+
+
+@pytest.mark.parametrize("method", ["topk(k=3)", "relu(l1=0.1)", "jumprelu"])
+def test_without_revival_it_stays_dead(method: str) -> None:
+    left, start = planted(method, "none(after=1000)")
     assert torch.equal(left.dictionary.coder.W_enc[:, 0], start)  # type: ignore[index]
-    assert left.silent[0] == 400 * 128
+    assert left.silent[0] == 600 * 128
+
+
+def test_resampling_starts_features_anew_and_the_optimiser_forgets_them() -> None:
+    settings = {"training.steps": 20, "training.warmup": 1}
+    t = Trainer(override(RunConfig(method="relu", d_sae=16, revive="resample(every=10, after=500)"), settings), 8)
+    t.fit_(sample())
+    with torch.no_grad():
+        t.dictionary.coder.b_enc[:2] = -30.0  # type: ignore[index]
+    for i in range(9):
+        t.update(sample(100) + i / 100)
+    coder, d = t.dictionary.coder, t.dictionary
+    living = coder.W_enc[:, 2:].norm(dim=0).mean()  # type: ignore[index]
+    before = d.W_dec.detach().clone()
+    t.update(sample(100))
+    reads = coder.W_enc[:, :2]  # type: ignore[index]
+    torch.testing.assert_close(F.normalize(reads, dim=0), d.W_dec[:2].T)
+    assert reads.norm(dim=0).tolist() == pytest.approx([0.2 * living.item()] * 2, rel=0.1)
+    assert coder.b_enc[:2].tolist() == [0, 0]  # type: ignore[index]
+    assert not torch.allclose(before[:2], d.W_dec[:2], atol=1e-2)
+    assert torch.allclose(before[2:], d.W_dec[2:], atol=1e-1)
+    memory = t.optimiser.adam.state
+    assert memory[d.W_dec]["exp_avg"][:2].abs().max() == 0
+    assert memory[d.W_dec]["exp_avg_sq"][2:].abs().max() > 0
+    assert memory[coder.W_enc]["exp_avg_sq"][:, :2].abs().max() == 0  # type: ignore[index]
+    assert t.silent[:2].max() <= 100
 
 
 def test_auxk_leaves_the_living_alone() -> None:
@@ -152,3 +202,59 @@ def test_export_refuses_a_form_that_differs(monkeypatch) -> None:
 
 def test_descriptions_are_calls() -> None:
     assert METHODS.describe("topk") == "topk(k=32)"
+
+
+def test_objectives_word_for_word() -> None:
+    x_hat, x = torch.randn(5, 8), torch.randn(5, 8)
+    rows = [((a - b) ** 2).sum().item() for a, b in zip(x_hat, x, strict=True)]
+    cosines = [(a @ b / a.norm() / b.norm()).item() for a, b in zip(x_hat, x, strict=True)]
+    expected = {
+        "squared()": sum(rows) / 5,
+        "unsquared()": sum(r**0.5 for r in rows) / 5,
+        "unsquared(by_width=True)": sum(r**0.5 for r in rows) / 5 / 8,
+        "cosine(weight=8.0)": 8 * (1 - sum(cosines) / 5),
+    }
+    for call, value in expected.items():
+        assert OBJECTIVES.build(call).distance(x_hat, x).item() == pytest.approx(value, rel=1e-5)
+
+
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
+def test_every_objective_is_what_training_lowers(objective: str) -> None:
+    settings = {"training.steps": 200, "training.batch": 128, "training.log_every": 1}
+    t = Trainer(override(RunConfig(method="topk(k=2)", d_sae=16, objective=objective), settings), 8)
+    t.fit_(sample())
+    reports = [t.update(sample(128) + i / 1000) for i in range(200)]
+    assert reports[0] is not None
+    assert reports[-1] is not None
+    assert reports[-1]["error"] < 0.9 * reports[0]["error"]
+
+
+def test_a_deep_encoder_begins_as_the_affine_one_and_is_exported_whole() -> None:
+    x, one = sample(), Dictionary(8, 16, "topk(k=2)", seed=3)
+    t = Trainer(override(RunConfig(method="topk(k=2)", d_sae=16, encoder="deep(width=32)", seed=3), {}), 8)
+    torch.testing.assert_close(dense(t.dictionary.encode(x)), dense(one.encode(x)))
+    t.fit_(x)
+    for _ in range(50):
+        t.update(x)
+    assert t.dictionary.lift.W_out.abs().max() > 0  # type: ignore[operator]
+    folded = export.export(t.dictionary, x)
+    torch.testing.assert_close(folded(x), t.dictionary(x), rtol=1e-4, atol=1e-3)
+
+
+def test_a_deep_encoder_is_saved_and_loaded(tmp_path) -> None:
+    d = Dictionary(8, 16, "relu", encoder="deep(width=4)")
+    export.save(d, tmp_path / "sae.safetensors")
+    loaded = export.load(tmp_path / "sae.safetensors")
+    assert loaded.encoder == "deep(width=4)"
+    assert torch.equal(dense(loaded.encode(sample())), dense(d.encode(sample())))
+
+
+def test_penalties_are_brought_in_slowly() -> None:
+    settings = {"training.steps": 10, "training.penalty_warmup": 0.5}
+    t, shares = Trainer(override(RunConfig(method="relu(l1=1.0)", d_sae=16), settings), 8), []
+    t.fit_(sample())
+    for number in range(10):
+        t.step = number
+        step = t.look(sample())
+        shares.append(t.parts(step)["l1"].item() / dense(step.codes).sum(1).mean().item())
+    assert shares == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1, 1], abs=1e-5)

@@ -9,14 +9,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from unweave.dictionary.codes import Codes, Sparse, combine
+from unweave.dictionary.encoder import ENCODERS
 from unweave.dictionary.kernels import pairs
 from unweave.dictionary.normalise import Normalisation
 from unweave.registry import Registry
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""How far a reconstruction `[B, D]` is from its target `[B, D]`: a scalar, mean over the batch."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,9 @@ class Step:
     x, target: `[B, D]` the input and what is to be reconstructed (the same, unless transcoding).
     codes, x_hat: what the dictionary made of x, and its reconstruction `[B, D]`.
     silent: `[F] int64`, how many vectors ago each feature was last active.
-    progress: 0 at the first step, 1 at the last.
+    number, steps: how many steps were taken before this one, and how many there will be.
+    distance: the objective that was chosen beside the method.
+    forget: clears what the optimiser remembers of some features `[n] int64`, after their weights were set anew.
     """
 
     x: Tensor
@@ -35,12 +42,27 @@ class Step:
     x_hat: Tensor
     dictionary: Dictionary
     silent: Tensor
-    progress: float
+    number: int
+    steps: int
+    distance: Distance
+    forget: Callable[[Tensor], None]
+
+    @property
+    def progress(self) -> float:
+        """0 at the first step, towards 1 at the last."""
+        return self.number / self.steps
 
     def pre(self, features: Tensor | None = None) -> Tensor:
         """The pre-activations `[B, F]`, or those of some features only. Computed when asked for, with gradient."""
-        d = self.dictionary
-        return d.coder.pre(self.x, d.W_dec, d.b_dec, features)
+        return self._pre if features is None else self.dictionary.pre_normalised(self.x, features)
+
+    @cached_property
+    def _pre(self) -> Tensor:
+        return self.dictionary.pre_normalised(self.x)
+
+    def generator(self) -> torch.Generator:
+        """Random numbers that belong to this step alone, so that a resumed training draws the same ones."""
+        return torch.Generator().manual_seed(self.number)
 
 
 Term = Callable[[Step], Tensor]
@@ -48,7 +70,8 @@ Term = Callable[[Step], Tensor]
 
 
 class Activation(nn.Module, ABC):
-    """From pre-activations `[B, F]` to codes. Holds thresholds, if the method has any."""
+    """From pre-activations `[B, F]` to codes. What a pre-activation must exceed to pass, if not 0, is kept as
+    `threshold`, a parameter or buffer, `[F]` or a scalar."""
 
     @abstractmethod
     def forward(self, pre: Tensor) -> Codes: ...
@@ -71,7 +94,7 @@ class Selection(Activation):
 
 
 class Coder(nn.Module, ABC):
-    """How inputs become codes. It owns the encoder's weights."""
+    """How inputs become codes. It owns the encoder's weights, features on the last axis of each."""
 
     @abstractmethod
     def pre(self, x: Tensor, W_dec: Tensor, b_dec: Tensor, features: Tensor | None = None) -> Tensor:
@@ -83,6 +106,11 @@ class Coder(nn.Module, ABC):
     @abstractmethod
     def rescale_(self, factor: float) -> None:
         """Multiply every code by `factor` for inputs (and b_dec) that are multiplied by it."""
+
+    @abstractmethod
+    def restart_(self, features: Tensor, directions: Tensor, size: float) -> None:
+        """Let `features [n]` read along the unit `directions [n, D]` from now on, without bias, with weights `size`
+        times as long as the average feature's."""
 
 
 class Linear(Coder):
@@ -103,16 +131,25 @@ class Linear(Coder):
         return torch.addmm(b - b_dec @ W, x, W)
 
     def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Codes:
-        if isinstance(self.activation, Selection) and x.device.type == "cpu":  # the gradient of the active pairs alone
+        return self.through(self.activation, x, W_dec, b_dec)
+
+    def through(self, activation: Activation, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Codes:
+        """The codes that another activation makes of the same pre-activations."""
+        if isinstance(activation, Selection) and x.device.type == "cpu":  # the gradient of the active pairs alone
             bias = self.b_enc - b_dec @ self.W_enc
-            offsets, features, values = pairs.encode(x, self.W_enc, bias, self.activation.select)
+            offsets, features, values = pairs.encode(x, self.W_enc, bias, activation.select)
             return Sparse(offsets, features, values.relu(), len(self.b_enc))
-        return self.activation(self.pre(x, W_dec, b_dec))
+        return activation(self.pre(x, W_dec, b_dec))
 
     @torch.no_grad()
     def rescale_(self, factor: float) -> None:
         self.b_enc *= factor
         self.activation.rescale_(factor)
+
+    @torch.no_grad()
+    def restart_(self, features: Tensor, directions: Tensor, size: float) -> None:
+        self.W_enc[:, features] = size * self.W_enc.norm(dim=0).mean() * directions.T
+        self.b_enc[features] = 0
 
 
 AfterStep = Callable[[Step], None]
@@ -121,12 +158,17 @@ AfterStep = Callable[[Step], None]
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """source: the paper, and where it says so; coder: from the initial `W_dec [F, D]` to the coder; losses: by name, a
-    weight and a term (reconstruction included); after_step: run in place after an optimiser step, without gradient."""
+    weight and a term (reconstruction included); penalties: the same, of those that ask for sparsity, which
+    `training.penalty_warmup` brings in slowly; after_step: run in place after an optimiser step, without gradient;
+    own_gradient: parameters whose gradient follows a rule that the method writes down, not the loss: a straight-through
+    estimate where the true one is 0, or a term that holds them fixed."""
 
     source: str
     coder: Callable[[Tensor], Coder]
     losses: Mapping[str, tuple[float, Term]]
+    penalties: Mapping[str, tuple[float, Term]] = field(default_factory=dict)
     after_step: tuple[AfterStep, ...] = field(default=())
+    own_gradient: tuple[str, ...] = field(default=())
 
 
 METHODS: Registry[Method] = Registry("method")
@@ -135,23 +177,26 @@ method = METHODS.register
 
 
 class Dictionary(nn.Module):
-    """A coder, a decoder and the normalisation of what comes in.
+    """The normalisation of what comes in, a lift where the encoder is deep, a coder and a decoder.
 
     x_hat = codes W_dec + b_dec, in normalised units; `encode` takes and `decode` gives the subject's own units.
     """
 
-    def __init__(self, d_in: int, d_sae: int, method: str, *, seed: int = 0) -> None:
-        """Random unit decoder rows from `seed`. Raises ValueError for a width below 1 or a method that does not fit."""
+    def __init__(self, d_in: int, d_sae: int, method: str, *, encoder: str = "affine()", seed: int = 0) -> None:
+        """Random unit decoder rows from `seed`. Raises ValueError for a width below 1, or a method or encoder that does
+        not fit."""
         super().__init__()
         if d_in < 1 or d_sae < 1:
             raise ValueError(
                 f"a dictionary needs at least one input and one feature, not d_in {d_in} and d_sae {d_sae}"
             )
-        self.call, self.method = method, METHODS.build(method)
-        rows = torch.randn(d_sae, d_in, generator=torch.Generator().manual_seed(seed))
+        self.call, self.method, self.encoder = method, METHODS.build(method), encoder
+        generator = torch.Generator().manual_seed(seed)
+        rows = torch.randn(d_sae, d_in, generator=generator)
         self.W_dec = nn.Parameter(rows / rows.norm(dim=1, keepdim=True))
         self.b_dec = nn.Parameter(torch.zeros(d_in))
         self.coder = self.method.coder(self.W_dec.detach())
+        self.lift = ENCODERS.build(encoder)(d_in, generator)
         self.input = Normalisation(d_in)
 
     @property
@@ -164,13 +209,21 @@ class Dictionary(nn.Module):
 
     def pre(self, x: Tensor) -> Tensor:
         """Pre-activations `[B, F]` of `x [B, D]`."""
-        return self.coder.pre(self.input(x), self.W_dec, self.b_dec)
+        return self.pre_normalised(self.input(x))
+
+    def pre_normalised(self, x: Tensor, features: Tensor | None = None) -> Tensor:
+        """Pre-activations `[B, F]` of inputs in normalised units, or those of some features only."""
+        return self.coder.pre(self.lift(x, self.b_dec), self.W_dec, self.b_dec, features)
 
     def encode(self, x: Tensor) -> Codes:
         """The codes of `x [B, D]`. Raises ValueError when x is of another width."""
         if x.shape[-1] != self.d_in:
             raise ValueError(f"this dictionary reads vectors of width {self.d_in}, not {x.shape[-1]}")
-        return self.coder(self.input(x), self.W_dec, self.b_dec)
+        return self.encode_normalised(self.input(x))
+
+    def encode_normalised(self, x: Tensor) -> Codes:
+        """The codes of inputs in normalised units."""
+        return self.coder(self.lift(x, self.b_dec), self.W_dec, self.b_dec)
 
     def decode_normalised(self, codes: Codes) -> Tensor:
         """The reconstruction `[B, D]` of codes, in normalised units."""

@@ -12,7 +12,7 @@ from unweave import files
 from unweave.dictionary.codes import dense
 from unweave.dictionary.core import Dictionary
 
-FORMAT = "unweave.dictionary/1"
+FORMAT = "unweave.dictionary/2"
 
 
 @torch.no_grad()
@@ -22,10 +22,11 @@ def fold(trained: Dictionary) -> Dictionary:
     With x' = (x - m) s: b_dec becomes b_dec / s + m, and everything that adds to or is compared with a pre-activation
     (biases, thresholds) is divided by s; W_enc and W_dec stay.
     """
-    folded = Dictionary(trained.d_in, trained.d_sae, trained.call)
+    folded = Dictionary(trained.d_in, trained.d_sae, trained.call, encoder=trained.encoder)
     folded.load_state_dict(trained.state_dict())
     scale = float(trained.input.scale)
     folded.coder.rescale_(1 / scale)
+    folded.lift.rescale_(1 / scale)
     folded.b_dec.copy_(trained.input.undo(trained.b_dec))
     folded.input = type(trained.input)(trained.d_in)
     return folded.eval()
@@ -60,6 +61,7 @@ def save(dictionary: Dictionary, path: Path, about: dict[str, Any] | None = None
     header = {
         "format": FORMAT,
         "method": dictionary.call,
+        "encoder": dictionary.encoder,
         "d_in": dictionary.d_in,
         "d_sae": dictionary.d_sae,
         "about": about or {},
@@ -75,7 +77,7 @@ def load(path: Path) -> Dictionary:
     tensors, header = files.read_tensors(path)
     if header.get("format") != FORMAT:
         raise ValueError(f"{path} is no dictionary of ours: its format is {header.get('format')!r}, not {FORMAT!r}")
-    dictionary = Dictionary(header["d_in"], header["d_sae"], header["method"])
+    dictionary = Dictionary(header["d_in"], header["d_sae"], header["method"], encoder=header["encoder"])
     check_shapes(path, tensors, dictionary.state_dict())
     dictionary.load_state_dict(tensors)
     return dictionary.eval()

@@ -8,9 +8,10 @@ from unweave.dictionary.codes import row_sum
 from unweave.dictionary.core import Step
 
 
-def squared_error(step: Step) -> Tensor:
-    """Local error: the sum over D of (x_hat - target)^2."""
-    return (step.x_hat - step.target).pow(2).sum(-1).mean()
+def error(step: Step) -> Tensor:
+    """How far the reconstruction is from its target, by the objective of the run: squared error unless another was
+    chosen (`objective.py`)."""
+    return step.distance(step.x_hat, step.target)
 
 
 def l1(step: Step) -> Tensor:

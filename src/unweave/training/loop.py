@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
 from unweave.config import RunConfig
 from unweave.dictionary.codes import fired, mean_l0
-from unweave.dictionary.core import Dictionary, Step, Term
+from unweave.dictionary.core import Dictionary, Step
 from unweave.dictionary.initial import centre
+from unweave.dictionary.objective import OBJECTIVES
 from unweave.dictionary.revive import REVIVALS
+from unweave.schedule import grown
 from unweave.training.optimiser import Optimiser
 
 
@@ -19,11 +19,12 @@ class Trainer:
     """A dictionary on its way. step: optimiser steps done; silent: `[F]`, the vectors since each feature fired."""
 
     def __init__(self, config: RunConfig, d_in: int) -> None:
-        """Raises ValueError for a method, revival or width that cannot be."""
+        """Raises ValueError for a method, encoder, objective, revival or width that cannot be."""
         self.config = config
-        self.dictionary = Dictionary(d_in, config.d_sae, config.method, seed=config.seed).train()
-        self.revival = REVIVALS.build(config.revive)
-        self.losses: Mapping[str, tuple[float, Term]] = {**self.dictionary.method.losses, **self.revival.losses}
+        self.dictionary = Dictionary(
+            d_in, config.d_sae, config.method, encoder=config.encoder, seed=config.seed
+        ).train()
+        self.objective, self.revival = OBJECTIVES.build(config.objective), REVIVALS.build(config.revive)
         self.optimiser = Optimiser(self.dictionary, config.training)
         self.silent = torch.zeros(config.d_sae, dtype=torch.int64)
         self.step = 0
@@ -46,10 +47,8 @@ class Trainer:
         """
         self._check(x)
         d, c = self.dictionary, self.config.training
-        x = d.input(x)
-        codes = d.coder(x, d.W_dec, d.b_dec)
-        step = Step(x, x, codes, d.decode_normalised(codes), d, self.silent, self.step / c.steps)
-        parts = {name: weight * term(step) for name, (weight, term) in self.losses.items()}
+        step = self.look(x)
+        parts = self.parts(step)
         loss = torch.stack(list(parts.values())).sum()
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss.item()} at step {self.step}: try a learning rate below {c.lr}")
@@ -59,7 +58,7 @@ class Trainer:
             for after in (*d.method.after_step, *self.revival.after_step):
                 after(step)
             self.silent += len(x)
-            self.silent[fired(codes)] = 0
+            self.silent[fired(step.codes)] = 0
         self.step += 1
         if self.step % c.log_every and not self.done:
             return None
@@ -69,6 +68,30 @@ class Trainer:
             **{k: v.item() for k, v in parts.items()},
             **self._measure(step),
         }
+
+    def look(self, x: Tensor) -> Step:
+        """What the dictionary makes of `x [B, D]` at this step."""
+        d, x = self.dictionary, self.dictionary.input(x)
+        codes = d.encode_normalised(x)
+        return Step(
+            x=x,
+            target=x,
+            codes=codes,
+            x_hat=d.decode_normalised(codes),
+            dictionary=d,
+            silent=self.silent,
+            number=self.step,
+            steps=self.config.training.steps,
+            distance=self.objective.distance,
+            forget=self.optimiser.forget,
+        )
+
+    def parts(self, step: Step) -> dict[str, Tensor]:
+        """What is minimised, part by part: scalars."""
+        method, warm = self.dictionary.method, grown(step.progress, self.config.training.penalty_warmup)
+        penalties = {name: (warm * weight, term) for name, (weight, term) in method.penalties.items()}
+        terms = {**method.losses, **penalties, **self.revival.losses}
+        return {name: weight * term(step) for name, (weight, term) in terms.items()}
 
     @torch.no_grad()
     def _measure(self, step: Step) -> dict[str, float]:

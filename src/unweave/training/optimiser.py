@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from unweave.config import TrainingConfig
 from unweave.dictionary.core import Dictionary
@@ -34,3 +35,13 @@ class Optimiser:
             self.adam.zero_grad()
             if c.unit_norm:
                 W /= W.norm(dim=1, keepdim=True)
+
+    @torch.no_grad()
+    def forget(self, features: Tensor) -> None:
+        """Clear the moments of all weights of `features [n]`: they belong to what the features were before."""
+        d = self.dictionary
+        of_features = {d.W_dec: features, **dict.fromkeys(d.coder.parameters(), (..., features))}
+        for parameter, at in of_features.items():
+            for moment in ("exp_avg", "exp_avg_sq"):
+                if parameter in self.adam.state:  # not if nothing has trained it yet
+                    self.adam.state[parameter][moment][at] = 0

@@ -9,7 +9,7 @@ from unweave.dictionary.codes import Sparse
 from unweave.dictionary.core import Coder, Linear, Method, Selection, Step, method
 from unweave.dictionary.kernels.select import at_least, largest_of_all
 from unweave.dictionary.methods.topk import check_k
-from unweave.dictionary.terms import squared_error
+from unweave.dictionary.terms import error
 
 
 class BatchTopK(Selection):
@@ -48,7 +48,7 @@ def track_threshold(step: Step) -> None:
 def batch_topk(k: int = 32) -> Method:
     """codes = relu(pre) on the k * B largest of the batch, else 0; at inference where pre is above the threshold.
 
-    Sum over D of the squared error, mean over the batch.
+    The error.
     """
 
     def coder(W_dec: Tensor) -> Coder:
@@ -58,6 +58,6 @@ def batch_topk(k: int = 32) -> Method:
     return Method(
         source="Bussmann et al. 2024, arXiv 2412.06410, eqs. 4-5",
         coder=coder,
-        losses={"error": (1.0, squared_error)},
+        losses={"error": (1.0, error)},
         after_step=(track_threshold,),
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from unweave.dictionary.core import Activation, Linear, Method, method
+from unweave.dictionary.terms import error, l1_by_norm
 from unweave.dictionary.terms import l1 as sum_of_codes
-from unweave.dictionary.terms import l1_by_norm, squared_error
 
 
 class ReLU(Activation):
@@ -17,12 +17,12 @@ class ReLU(Activation):
 @method
 def none() -> Method:
     """codes = relu(pre), no penalty: what an overcomplete autoencoder does when nothing asks it to be sparse."""
-    return Method(source="-", coder=lambda W_dec: Linear(W_dec, ReLU()), losses={"error": (1.0, squared_error)})
+    return Method(source="-", coder=lambda W_dec: Linear(W_dec, ReLU()), losses={"error": (1.0, error)})
 
 
 @method
 def relu(l1: float = 1.0, by_norm: bool = False) -> Method:
-    """codes = relu(pre); sum over D of the squared error + l1 * sum over F of the codes, both mean over the batch.
+    """codes = relu(pre); error + l1 * sum over F of the codes, mean over the batch.
 
     Args: by_norm: count each code times its decoder row's norm, for decoders that are not kept at unit norm.
     """
@@ -32,5 +32,6 @@ def relu(l1: float = 1.0, by_norm: bool = False) -> Method:
     return Method(
         source="Bricken et al. 2023, transformer-circuits.pub/2023/monosemantic-features; by_norm: Conerly et al. 2024",
         coder=lambda W_dec: Linear(W_dec, ReLU()),
-        losses={"error": (1.0, squared_error), "l1": (l1, penalty)},
+        losses={"error": (1.0, error)},
+        penalties={"l1": (l1, penalty)},
     )

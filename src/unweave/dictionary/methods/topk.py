@@ -1,13 +1,13 @@
-"""TopK: only the k largest pre-activations of each input pass."""
+"""TopK: only the k largest pre-activations of each input pass; Multi-TopK also wants 4k of them to do well."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from unweave.dictionary.core import Coder, Linear, Method, Selection, method
+from unweave.dictionary.core import Coder, Linear, Method, Selection, Step, method
 from unweave.dictionary.kernels.select import largest_of_rows
-from unweave.dictionary.terms import squared_error
+from unweave.dictionary.terms import error
 
 
 def check_k(name: str, k: int, W_dec: Tensor) -> None:
@@ -30,12 +30,32 @@ class TopK(Selection):
 
 @method
 def topk(k: int = 32) -> Method:
-    """codes = relu(pre) on the k largest, else 0; sum over D of the squared error, mean over the batch."""
+    """codes = relu(pre) on the k largest, else 0; the error."""
 
     def coder(W_dec: Tensor) -> Coder:
         check_k("topk", k, W_dec)
         return Linear(W_dec, TopK(k))
 
+    return Method(source="Gao et al. 2024, arXiv 2406.04093, Sect. 2.3", coder=coder, losses={"error": (1.0, error)})
+
+
+@method
+def multi_topk(k: int = 32, times: int = 4, weight: float = 1 / 8) -> Method:
+    """TopK; error at k + weight * error at times * k, so that more than k features can be read from it afterwards."""
+
+    def wide_error(step: Step) -> Tensor:
+        d = step.dictionary
+        assert isinstance(d.coder, Linear)
+        wide = TopK(min(times * k, d.d_sae))
+        codes = d.coder.through(wide, d.lift(step.x, d.b_dec), d.W_dec, d.b_dec)
+        return step.distance(d.decode_normalised(codes), step.target)
+
+    def coder(W_dec: Tensor) -> Coder:
+        check_k("multi_topk", k, W_dec)
+        return Linear(W_dec, TopK(k))
+
     return Method(
-        source="Gao et al. 2024, arXiv 2406.04093, Sect. 2.3", coder=coder, losses={"error": (1.0, squared_error)}
+        source="Gao et al. 2024, arXiv 2406.04093, Sect. 5.3.2",
+        coder=coder,
+        losses={"error": (1.0, error), "wide_error": (weight, wide_error)},
     )

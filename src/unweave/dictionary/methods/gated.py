@@ -1,0 +1,68 @@
+"""Gated: one matrix read twice, for whether a feature is active and for how much. Shapes: D width, F features."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from unweave.dictionary.core import Coder, Method, Step, method
+from unweave.dictionary.terms import error
+
+
+class Gated(Coder):
+    """gate = (x - b_dec) W_enc + b_gate; codes = relu(exp(r) (x - b_dec) W_enc + b_mag) where gate > 0, else 0."""
+
+    def __init__(self, W_dec: Tensor) -> None:
+        super().__init__()
+        self.W_enc = nn.Parameter(W_dec.T.contiguous())
+        self.b_gate, self.b_mag, self.r = (nn.Parameter(W_dec.new_zeros(len(W_dec))) for _ in range(3))
+
+    def pre(self, x: Tensor, W_dec: Tensor, b_dec: Tensor, features: Tensor | None = None) -> Tensor:
+        W, b = (self.W_enc, self.b_gate) if features is None else (self.W_enc[:, features], self.b_gate[features])
+        return torch.addmm(b - b_dec @ W, x, W)
+
+    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Tensor:
+        gate = self.pre(x, W_dec, b_dec)
+        magnitude = (gate - self.b_gate) * self.r.exp() + self.b_mag
+        return magnitude.relu() * (gate > 0)
+
+    @torch.no_grad()
+    def rescale_(self, factor: float) -> None:
+        self.b_gate *= factor
+        self.b_mag *= factor
+
+    @torch.no_grad()
+    def restart_(self, features: Tensor, directions: Tensor, size: float) -> None:
+        self.W_enc[:, features] = size * self.W_enc.norm(dim=0).mean() * directions.T
+        for b in (self.b_gate, self.b_mag, self.r):
+            b[features] = 0
+
+
+FIXED = ("W_dec", "b_dec")
+"""What `gate_error` must not train."""
+
+
+def gate_l1(step: Step) -> Tensor:
+    """The sum over F of the rectified gates."""
+    return step.pre().relu().sum(-1).mean()
+
+
+def gate_error(step: Step) -> Tensor:
+    """What the gates alone would reconstruct, with the decoder held fixed: it teaches them, and not the decoder."""
+    d = step.dictionary
+    return step.distance(step.pre().relu() @ d.W_dec.detach() + d.b_dec.detach(), step.target)
+
+
+@method
+def gated(l1: float = 1.0) -> Method:
+    """codes as `Gated` says; error + l1 * sum over F of relu(gate) + the error of relu(gate) W_dec + b_dec, the decoder
+    held fixed."""
+    if l1 < 0:
+        raise ValueError(f"gated: l1 is a penalty's weight, so it cannot be negative ({l1})")
+    return Method(
+        source="Rajamanoharan et al. 2024, arXiv 2404.16014, eqs. 6-8",
+        coder=Gated,
+        losses={"error": (1.0, error), "gate_error": (1.0, gate_error)},
+        penalties={"gate_l1": (l1, gate_l1)},
+        own_gradient=FIXED,
+    )

@@ -1,0 +1,146 @@
+"""JumpReLU: each feature has a threshold of its own, which learns how many inputs it lets pass.
+
+Neither codes nor their number change smoothly with a threshold: its gradient is an estimate, from the inputs that lie
+within half a bandwidth of it. Shapes: B batch, F features.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import Function
+
+from unweave.dictionary.codes import dense
+from unweave.dictionary.core import Activation, Coder, Linear, Method, Step, Term, method
+from unweave.dictionary.terms import error
+
+
+class _Jump(Function):
+    """pre [pre > theta]; the gradient for theta is -(theta / bandwidth) [|pre - theta| < bandwidth / 2] (eq. 11)."""
+
+    @staticmethod
+    def forward(ctx: Any, pre: Tensor, theta: Tensor, bandwidth: float) -> Tensor:
+        ctx.save_for_backward(pre, theta)
+        ctx.bandwidth = bandwidth
+        return pre * (pre > theta)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (g,), (pre, theta) = grads, ctx.saved_tensors
+        near = (pre - theta).abs() < ctx.bandwidth / 2
+        return g * (pre > theta), -theta / ctx.bandwidth * (near * g).sum(0), None
+
+
+class _Count(Function):
+    """[pre > theta]; the gradient for theta is -(1 / bandwidth) [|pre - theta| < bandwidth / 2] (eq. 12), for pre 0."""
+
+    @staticmethod
+    def forward(ctx: Any, pre: Tensor, theta: Tensor, bandwidth: float) -> Tensor:
+        ctx.save_for_backward(pre, theta)
+        ctx.bandwidth = bandwidth
+        return (pre > theta).to(pre.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (g,), (pre, theta) = grads, ctx.saved_tensors
+        near = (pre - theta).abs() < ctx.bandwidth / 2
+        return None, -(near * g).sum(0) / ctx.bandwidth, None
+
+
+class JumpReLU(Activation):
+    threshold: Tensor
+
+    def __init__(self, n: int, threshold: float, bandwidth: float) -> None:
+        super().__init__()
+        self.threshold = nn.Parameter(torch.full((n,), threshold))
+        self.bandwidth = bandwidth
+
+    def forward(self, pre: Tensor) -> Tensor:
+        return _Jump.apply(pre, self.threshold, self.bandwidth)
+
+    def count(self, pre: Tensor) -> Tensor:
+        """`[B]`: how many features of `pre [B, F]` are above their thresholds; differentiable in these only."""
+        return _Count.apply(pre.detach(), self.threshold, self.bandwidth).sum(-1)
+
+    @torch.no_grad()
+    def rescale_(self, factor: float) -> None:
+        self.threshold *= factor
+
+
+def activation(step: Step) -> JumpReLU:
+    coder = step.dictionary.coder
+    assert isinstance(coder, Linear)
+    assert isinstance(coder.activation, JumpReLU)
+    return coder.activation
+
+
+def active(step: Step) -> Tensor:
+    """The number of active features."""
+    return activation(step).count(step.pre()).mean()
+
+
+def keep_positive(step: Step) -> None:
+    """A threshold below 0 would let negative pre-activations pass."""
+    activation(step).threshold.clamp_(min=0)
+
+
+def _method(
+    name: str, source: str, threshold: float, bandwidth: float, penalties: dict[str, tuple[float, Term]]
+) -> Method:
+    if not (threshold > 0 and bandwidth > 0):
+        raise ValueError(
+            f"{name}: threshold and bandwidth must be above 0, not threshold={threshold}, bandwidth={bandwidth}"
+        )
+
+    def coder(W_dec: Tensor) -> Coder:
+        return Linear(W_dec, JumpReLU(len(W_dec), threshold, bandwidth))
+
+    return Method(
+        source=source,
+        coder=coder,
+        losses={"error": (1.0, error)},
+        penalties=penalties,
+        after_step=(keep_positive,),
+        own_gradient=("coder.activation.threshold",),
+    )
+
+
+@method
+def jumprelu(l0: float = 0.5, bandwidth: float = 0.1, threshold: float = 0.1) -> Method:
+    """codes = pre [pre > theta]; error + l0 * the number of active features.
+
+    threshold: theta at the start. threshold and bandwidth are in the units of the inputs after normalisation (the
+    paper's .001 belongs to a mean squared norm of 1). The paper trains with training.penalty_warmup.
+    """
+    source = "Rajamanoharan et al. 2024, arXiv 2407.14435, eqs. 9-12"
+    return _method("jumprelu", source, threshold, bandwidth, {"l0": (l0, active)})
+
+
+@method
+def jumprelu_target(l0: float = 32.0, weight: float = 10.0, bandwidth: float = 0.1, threshold: float = 0.1) -> Method:
+    """JumpReLU; error + weight * (n / l0 - 1)^2, n the mean number of active features: as many as were asked for."""
+    if not l0 > 0:
+        raise ValueError(f"jumprelu_target: l0 is how many features should be active, so above 0, not {l0}")
+
+    def off_target(step: Step) -> Tensor:
+        return (active(step) / l0 - 1).square()
+
+    source = "Rajamanoharan et al. 2024, arXiv 2407.14435, App. F (a quadratic penalty)"
+    return _method("jumprelu_target", source, threshold, bandwidth, {"off_target": (weight, off_target)})
+
+
+@method
+def jumprelu_tanh(l0: float = 1.0, c: float = 4.0, bandwidth: float = 2.0, threshold: float = 0.1) -> Method:
+    """JumpReLU; error + l0 * sum of tanh(c f ||d||), whose gradient reaches the encoder as well as the thresholds.
+
+    Made to go with revive="pre_activation()", unit_norm=False and training.penalty_warmup=1. The thresholds themselves
+    are learnt, where the paper learns their logarithms.
+    """
+
+    def saturating(step: Step) -> Tensor:
+        return (c * dense(step.codes) * step.dictionary.W_dec.norm(dim=1)).tanh().sum(-1).mean()
+
+    source = "Conerly et al. 2025, transformer-circuits.pub/2025/january-update"
+    return _method("jumprelu_tanh", source, threshold, bandwidth, {"tanh": (l0, saturating)})

@@ -1,0 +1,51 @@
+"""Matryoshka: the first features alone must reconstruct as well as they can, so that the general ones come first."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor
+
+from unweave.dictionary.codes import Sparse, combine
+from unweave.dictionary.core import Coder, Linear, Method, Step, method
+from unweave.dictionary.methods.batch_topk import BatchTopK, track_threshold
+from unweave.dictionary.methods.topk import check_k
+
+
+def first(codes: Sparse, n: int) -> Sparse:
+    """The entries of the first n features."""
+    inside = codes.features < n
+    before = torch.nn.functional.pad(inside.cumsum(0), (1, 0))
+    return Sparse(before[codes.offsets], codes.features[inside], codes.values[inside], codes.d_sae)
+
+
+@method
+def matryoshka(k: int = 32, widths: tuple = (1 / 32, 3 / 32, 7 / 32, 15 / 32, 1.0)) -> Method:
+    """BatchTopK; the sum, over widths, of the error of what the first width * F features reconstruct.
+
+    widths: shares of the features, ascending, the last 1; at least one feature each.
+    """
+    rising = all(a < b for a, b in itertools.pairwise(widths))
+    if not (widths and rising and widths[0] > 0 and widths[-1] == 1):
+        raise ValueError(f"matryoshka: widths are ascending shares of the features, the last of them 1, not {widths}")
+
+    def nested_error(step: Step) -> Tensor:
+        d = step.dictionary
+        assert isinstance(step.codes, Sparse)
+        errors = [step.distance(step.x_hat, step.target)]
+        for width in widths[:-1]:
+            x_hat = combine(first(step.codes, max(1, round(width * d.d_sae))), d.W_dec) + d.b_dec
+            errors.append(step.distance(x_hat, step.target))
+        return torch.stack(errors).sum()
+
+    def coder(W_dec: Tensor) -> Coder:
+        check_k("matryoshka", k, W_dec)
+        return Linear(W_dec, BatchTopK(k))
+
+    return Method(
+        source="Bussmann et al. 2025, arXiv 2503.17547, eq. 4",
+        coder=coder,
+        losses={"nested_error": (1.0, nested_error)},
+        after_step=(track_threshold,),
+    )

@@ -1,0 +1,43 @@
+"""Orthogonal (OrtSAE): no feature may point nearly where another does. Shapes: F features, D width."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unweave.dictionary.core import Coder, Linear, Method, Step, method
+from unweave.dictionary.methods.batch_topk import BatchTopK, track_threshold
+from unweave.dictionary.methods.topk import check_k
+from unweave.dictionary.terms import error
+
+
+@method
+def orthogonal(k: int = 32, weight: float = 0.25, chunk: int = 8192) -> Method:
+    """BatchTopK; error + weight * mean over features of the squared cosine with the nearest other one in its chunk.
+
+    chunk: larger dictionaries are dealt at random into chunks of about that many features, anew at each step.
+    """
+    if chunk < 2:
+        raise ValueError(f"orthogonal: a chunk needs two features at least, not {chunk}")
+
+    def nearest(step: Step) -> Tensor:
+        W = F.normalize(step.dictionary.W_dec, dim=1)
+        n = -(-len(W) // chunk)
+        order = torch.arange(len(W)) if n == 1 else torch.randperm(len(W), generator=step.generator())
+        squares = []
+        for part in order.to(W.device).chunk(n):
+            cosines = W[part] @ W[part].T
+            squares.append(cosines.fill_diagonal_(-1.0).amax(1).square())
+        return torch.cat(squares).mean()
+
+    def coder(W_dec: Tensor) -> Coder:
+        check_k("orthogonal", k, W_dec)
+        return Linear(W_dec, BatchTopK(k))
+
+    return Method(
+        source="Korznikov et al. 2025, arXiv 2509.22033, Sect. 3",
+        coder=coder,
+        losses={"error": (1.0, error), "cosine": (weight, nearest)},
+        after_step=(track_threshold,),
+    )

@@ -1,0 +1,128 @@
+"""p-annealing: the penalty is the sum of f^p, with p falling from 1, where it can be optimised, towards 0, the count.
+
+Shapes: B batch, F features, Q batches that are remembered.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from unweave.dictionary.codes import dense
+from unweave.dictionary.core import Coder, Linear, Method, Step, Term, method
+from unweave.dictionary.methods.gated import FIXED, Gated, gate_error
+from unweave.dictionary.methods.relu import ReLU
+from unweave.dictionary.terms import error
+
+
+def power_sum(f: Tensor, p: Tensor) -> Tensor:
+    """The sum over F of f^p for `f [B, F]`, mean over the batch, entries of 0 left out: a scalar."""
+    active = f > 0
+    return (f.where(active, 1).pow(p) * active).sum(-1).mean()
+
+
+class Anneal(nn.Module):
+    """Where the annealing is. stage: 0 before it; p, the next p, and what the weight is multiplied by; sums: `[2, Q]`,
+    the last batches' sums of f^p with this p and the next; seen: how many of them there are."""
+
+    stage: Tensor
+    scale: Tensor
+    sums: Tensor
+    seen: Tensor
+
+    def __init__(self, p_end: float, start: float, stages: int, memory: int = 10) -> None:
+        super().__init__()
+        self.p_end, self.start, self.stages = p_end, start, stages
+        self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("sums", torch.zeros(2, memory))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def p(self, stage: Tensor) -> Tensor:
+        return 1 + (self.p_end - 1) * stage.clamp(max=self.stages) / self.stages
+
+    def penalty(self, f: Tensor) -> Tensor:
+        """scale * sum over F of f^p."""
+        return self.scale * power_sum(f, self.p(self.stage))
+
+    @torch.no_grad()
+    def after(self, f: Tensor, progress: float) -> None:
+        """Remember this batch; at the end of a stage go to the next p, with a weight that leaves the penalty as large
+        as it was over the last batches (eq. 14)."""
+        at = int(self.seen) % self.sums.shape[1]
+        self.sums[0, at] = power_sum(f, self.p(self.stage))
+        self.sums[1, at] = power_sum(f, self.p(self.stage + 1))
+        self.seen += 1
+        share = (progress - self.start) / (1 - self.start)
+        while share >= 0 and self.stage < min(self.stages, int(share * self.stages) + 1):
+            now, then = self.sums.sum(1)
+            if then > 0:
+                self.scale *= now / then
+            self.stage += 1
+            self.sums.zero_()
+            self.seen.zero_()
+
+
+def _annealed(step: Step) -> Anneal:
+    made = step.dictionary.coder.get_submodule("anneal")
+    assert isinstance(made, Anneal)
+    return made
+
+
+def _check(name: str, p_end: float, start: float, stages: int) -> None:
+    if not (0 < p_end <= 1 and 0 <= start < 1 and stages >= 1):
+        raise ValueError(
+            f"{name}: p_end must be above 0 and at most 1, start a share of the steps below 1 and stages at least 1, "
+            f"not p_end={p_end}, start={start}, stages={stages}"
+        )
+
+
+def _terms(f: Term) -> tuple[Term, Term]:
+    """The penalty and the after-step for the activations `f(step) [B, F]`."""
+    return lambda step: _annealed(step).penalty(f(step)), lambda step: _annealed(step).after(f(step), step.progress)
+
+
+@method
+def p_anneal(weight: float = 1.0, p_end: float = 0.2, start: float = 0.27, stages: int = 10) -> Method:
+    """codes = relu(pre); error + weight * scale * sum over F of f^p.
+
+    p is 1 up to the share `start` of the steps, then falls to p_end in equal stages; at each, scale is multiplied so
+    that the penalty stays as large as it was over the last 10 batches. The paper's weights, .025 to .05, belong to
+    objective="unsquared()".
+    """
+    _check("p_anneal", p_end, start, stages)
+    penalty, after = _terms(lambda step: dense(step.codes))
+
+    def coder(W_dec: Tensor) -> Coder:
+        made = Linear(W_dec, ReLU())
+        made.add_module("anneal", Anneal(p_end, start, stages))
+        return made
+
+    return Method(
+        source="Karvonen et al. 2024, arXiv 2408.00113, Sect. 3.1 and eq. 14",
+        coder=coder,
+        losses={"error": (1.0, error)},
+        penalties={"power_sum": (weight, penalty)},
+        after_step=(after,),
+    )
+
+
+@method
+def gated_p_anneal(weight: float = 1.0, p_end: float = 0.2, start: float = 0.27, stages: int = 10) -> Method:
+    """`gated` with the annealed sum of relu(gate)^p in place of the L1 norm of the gates."""
+    _check("gated_p_anneal", p_end, start, stages)
+    penalty, after = _terms(lambda step: step.pre().relu())
+
+    def coder(W_dec: Tensor) -> Coder:
+        made = Gated(W_dec)
+        made.add_module("anneal", Anneal(p_end, start, stages))
+        return made
+
+    return Method(
+        source="Karvonen et al. 2024, arXiv 2408.00113, Sect. 3.1",
+        coder=coder,
+        losses={"error": (1.0, error), "gate_error": (1.0, gate_error)},
+        penalties={"power_sum": (weight, penalty)},
+        after_step=(after,),
+        own_gradient=FIXED,
+    )

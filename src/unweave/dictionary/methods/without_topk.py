@@ -1,0 +1,39 @@
+"""Without-top-k (Quaisley, report 001): the k largest codes are free, the others are penalised."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unweave.dictionary.codes import dense
+from unweave.dictionary.core import Coder, Linear, Method, Step, method
+from unweave.dictionary.kernels.select import largest_of_rows
+from unweave.dictionary.methods.relu import ReLU
+from unweave.dictionary.methods.topk import check_k
+from unweave.dictionary.terms import error
+
+
+@method
+def without_topk(alpha: float = 500.0, k: int = 32, p: float = 1.0) -> Method:
+    """codes = relu(pre); error + alpha * (1/F) * ||f - top_k(f)||_p, top_k(f) the k largest codes and else 0.
+
+    The report's alpha, .1 with p = 1 and a k that it does not give, belongs to objective="unsquared(by_width=True)".
+    """
+    if not p >= 1:
+        raise ValueError(f"without_topk: p must be at least 1 for a norm, not {p}")
+
+    def rest(step: Step) -> Tensor:
+        f = dense(step.codes)
+        others = f.scatter(-1, largest_of_rows(f.detach(), k), torch.zeros_like(f))
+        return torch.linalg.vector_norm(others, p, dim=-1).mean() / f.shape[-1]
+
+    def coder(W_dec: Tensor) -> Coder:
+        check_k("without_topk", k, W_dec)
+        return Linear(W_dec, ReLU())
+
+    return Method(
+        source="Quaisley 2024, report 001, 'Without top-k'",
+        coder=coder,
+        losses={"error": (1.0, error)},
+        penalties={"without_topk": (alpha, rest)},
+    )
