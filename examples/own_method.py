@@ -31,12 +31,8 @@ class Threshold(Activation):
 @method
 def thresholded(by: float = 0.1, weight: float = 1.0) -> Method:
     """codes = relu(pre - by); squared error + weight * sum of the codes."""
-    return Method(
-        source="this example",
-        coder=lambda W_dec: Linear(W_dec, Threshold(by)),
-        losses={"error": (1.0, error)},
-        penalties={"l1": (weight, l1)},
-    )
+    losses, penalties = {"error": (1.0, error)}, {"l1": (weight, l1)}
+    return Method(source="this example", coder=lambda W: Linear(W, Threshold(by)), losses=losses, penalties=penalties)
 
 
 def sums(directions: Tensor, batch: int) -> Iterator[Tensor]:

@@ -11,8 +11,10 @@ import torch
 
 from unweave.config import DataConfig, RunConfig, TrainingConfig
 from unweave.dictionary.core import METHODS
+from unweave.dictionary.own import call_of
 from unweave.runs import train
 from unweave.subject import GPT, GPTConfig, save
+from unweave.training.properties import check
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
@@ -46,6 +48,14 @@ def test_own_method() -> None:
         assert example_of["main"](steps=150) > 0.9
     finally:
         METHODS._builders.pop("thresholded")  # the common suite is run over the package's own methods only
+
+
+def test_log_penalty() -> None:
+    (path,) = [path for path in EXAMPLES if path.stem == "log_penalty"]
+    try:
+        check(call_of(f"{path}:log_penalty"))
+    finally:
+        METHODS._builders.pop("log_penalty")
 
 
 def test_switch_off(config: RunConfig, tmp_path: Path) -> None:

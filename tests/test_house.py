@@ -34,7 +34,19 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # The way the data goes: a room imports only from rooms to its left.
 ROOMS = (
     *("files", "registry", "config", "schedule"),
-    *("othello", "subject", "activations", "dictionary", "training", "runs", "evaluation", "view", "demo", "cli"),
+    *(
+        "othello",
+        "subject",
+        "activations",
+        "dictionary",
+        "training",
+        "runs",
+        "evaluation",
+        "bench",
+        "view",
+        "demo",
+        "cli",
+    ),
 )
 NEVER = {
     "training": {"subject"},  # it is given batches of vectors, and does not ask where they come from
@@ -214,7 +226,14 @@ def test_figures_stand_beside_their_command(page: Path) -> None:
         assert not figures or "Made by `" in section, f"{name(page)}: {section.splitlines()[0]}: by which command?"
 
 
-def test_the_page_of_metrics_is_current() -> None:
-    done = subprocess.run([sys.executable, ROOT / "docs" / "metrics.py", "--print"], capture_output=True, text=True)
+@pytest.mark.parametrize("page", ["metrics", "methods"])
+def test_pages_made_from_the_code_are_current(page: str) -> None:
+    made = [sys.executable, ROOT / "docs" / f"{page}.py", "--print"]
+    done = subprocess.run(made, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == (ROOT / "docs" / "metrics.md").read_text(), "make docs writes it anew"
+    assert done.stdout == (ROOT / "docs" / f"{page}.md").read_text(), "make docs writes it anew"
+
+
+def test_the_page_on_adding_a_method_shows_the_example() -> None:
+    shown = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "add-a-method.md").read_text(), re.DOTALL)
+    assert shown == [(ROOT / "examples" / "log_penalty.py").read_text()]

@@ -154,13 +154,14 @@ class _Job:
         self.state = run.folder / "checkpoint" / "state.safetensors"
         self.began = time.perf_counter()
         self.before = 0.0  # seconds of training in earlier sessions
+        self.work = 0.0  # seconds of one core that its own steps took, those of earlier sessions too
         self.trainer: Trainer
 
     def prepare(self, trainer: Trainer, sample: Vectors) -> None:
         self.trainer = trainer
         if self.state.exists():
             about = checkpoint.restore(trainer, self.state)
-            self.place, self.before = Place(*about["place"]), about["seconds"]
+            self.place, self.before, self.work = Place(*about["place"]), about["seconds"], about["core_seconds"]
             log.rewind(self.run.folder / "metrics.jsonl", trainer.step)
         else:
             trainer.fit_(sample[self.config.site])
@@ -174,15 +175,18 @@ class _Job:
     def update(self, x: Any, after: Place, on_report: Callable[[Report], None]) -> None:
         if self.trainer.done or after <= self.place:  # another run of the group was further behind
             return
+        began = time.thread_time()
         values, self.place = self.trainer.update(x), after
+        self.work += time.thread_time() - began
         if values is not None:
-            values["seconds"] = round(self.seconds, 3)
+            values |= {"seconds": round(self.seconds, 3), "core_seconds": round(self.work, 3)}
             log.append(self.run.folder / "metrics.jsonl", values)
             on_report(Report(self.run, values))
         if self.trainer.done:
             self.finish(x)
         elif self.trainer.step % self.config.training.checkpoint_every == 0:
-            checkpoint.save(self.trainer, self.state, {"place": [after.round, after.batch], "seconds": self.seconds})
+            place, spent = [after.round, after.batch], {"seconds": self.seconds, "core_seconds": self.work}
+            checkpoint.save(self.trainer, self.state, {"place": place, **spent})
 
     def finish(self, x: Any) -> None:
         dictionary = export.export(self.trainer.dictionary, x)
@@ -247,7 +251,8 @@ def _card(config: RunConfig, seconds: float) -> str:
 
 - method: {(METHODS[name].__doc__ or "").strip()}
 - source: {method.source}
-- loss: {" + ".join(f"{weight:g} * {term}" for term, (weight, _) in method.losses.items())}; revival: {config.revive}
+- loss: {" + ".join(f"{weight:g} * {term}" for term, (weight, _) in {**method.losses, **method.penalties}.items())}
+- objective: {config.objective}; revival: {config.revive}; encoder: {config.encoder}
 - units: normalisation ({config.normalise}) is folded in: it reads and writes the subject's own activations
 - seeds: weights {config.seed}, games {config.data.seed}
 - config hash: {config.hash}; config.json beside this file makes it again: `unweave train FOLDER --config config.json`

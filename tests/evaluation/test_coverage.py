@@ -46,6 +46,11 @@ def written_out(a: np.ndarray, labels_a: BoardLabels, b: np.ndarray, labels_b: B
                 hits = 2 * (predicted & truth).sum()
                 pooled[half].append(hits / max(predicted.sum() + truth.sum(), 1))
         scores[f"reconstruction {name}"] = pooled["b"][int(np.argmax(pooled["a"]))]
+    every = np.stack([f1_of(yes, labels_a.matrix[:, :192]) for yes in yes_a])  # [T, F, L]
+    chosen = [np.unravel_index(every[..., label].argmax(), every.shape[:2]) for label in range(192)]
+    scores["well predicted"] = sum(
+        f1_of(yes_b[t][:, [f]], labels_b.matrix[:, [label]])[0, 0] > 0.9 for label, (t, f) in enumerate(chosen)
+    )
     scores["always on"] = np.mean([f1_of(np.ones((len(b), 1), bool), labels_b.matrix[:, :128])])
     return scores
 
@@ -64,6 +69,7 @@ def test_sparse_and_dense_against_the_definition(seed: int) -> None:
             "reconstruction 128": found.reconstruction_states,
             "reconstruction 192": found.reconstruction_pairs,
             "reconstruction legal": found.reconstruction_legal,
+            "well predicted": found.well_predicted,
         } == pytest.approx({key: expected[key] for key in expected if key != "coverage 192"}, abs=1e-12)
         assert found.reconstruction_pairs > 0.05
 
@@ -85,6 +91,7 @@ def test_the_labels_themselves_score_one() -> None:
     found = coverage(sparse(values), labels, sparse(values), labels)
     assert found.states == found.legal == found.corrected == 1
     assert found.reconstruction_states == found.reconstruction_pairs == found.reconstruction_legal == 1
+    assert found.well_predicted == (labels.matrix[:, :192].any(0)).sum()
 
 
 def played(n: int, seed: int) -> BoardLabels:
@@ -110,6 +117,7 @@ def test_an_always_on_feature_has_the_coverage_published_for_random_weights() ->
     assert found.states == pytest.approx(0.41, abs=0.01)
     assert found.corrected == pytest.approx(0, abs=1e-12)
     assert found.reconstruction_states == 0
+    assert found.well_predicted == 0
 
 
 def test_what_does_not_fit_together_is_refused() -> None:

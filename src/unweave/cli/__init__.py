@@ -6,8 +6,10 @@ import sys
 
 import typer
 
+from unweave.cli.bench import bench
 from unweave.cli.demo import demo
 from unweave.cli.evaluate import evaluate
+from unweave.cli.methods import methods
 from unweave.cli.pretrain import pretrain
 from unweave.cli.report import report
 from unweave.cli.runs import runs
@@ -21,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for verb in (demo, pretrain, train, evaluate, report, runs):
+for verb in (bench, demo, methods, pretrain, train, evaluate, report, runs):
     app.command()(verb)
 
 

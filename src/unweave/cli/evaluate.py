@@ -16,6 +16,9 @@ def evaluate(
         int, typer.Option(help="held-out games; features are chosen on one half and scored on the other")
     ] = 2000,
     seed: Annotated[int, typer.Option(help="of the held-out games")] = 1,
+    method_file: Annotated[
+        Path | None, typer.Option(help="where a method of your own is, if the run was trained with one")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="print evaluation.json, and nothing else")] = False,
 ) -> None:
     """Score a dictionary on games that training never saw, beside controls that say what the scores are worth.
@@ -25,11 +28,14 @@ def evaluate(
     The shuffled-subject control is a dictionary of the same config, trained on the subject with its weights shuffled;
     it is kept in the run's folder under `control`, and trained there first if need be.
     """
+    from unweave.dictionary.own import load
     from unweave.evaluation.evaluate import evaluate as score
     from unweave.evaluation.evaluate import train_control
     from unweave.runs import Run
     from unweave.view.console import console_table
 
+    if method_file:
+        load(method_file)
     run = Run(folder)
     run.dictionary()  # a run that is not trained is told so before anything else happens
     with live.training({"control": run.config.training.steps}, quiet=json) as show:

@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from unweave.runs import Report
+if TYPE_CHECKING:
+    from unweave.bench.bench import News
+    from unweave.runs import Report
 
 # A file or a pipe has no width; the tables need 110 columns.
 console = Console(width=None if sys.stdout.isatty() else 110)
@@ -44,6 +46,30 @@ def training(steps: dict[str, int], quiet: bool = False) -> Iterator[Training]:
     )
     with Progress(*columns, console=errors, disable=quiet or not errors.is_terminal) as progress:
         yield Training(progress, steps)
+
+
+class Trials:
+    """Shows what the bench does: each stage in a line, the trials of the moment as they train."""
+
+    def __init__(self, progress: Progress, steps: int) -> None:
+        self.progress, self.steps, self.running = progress, steps, Training(progress, {})
+
+    def news(self, news: News) -> None:
+        for task in self.running.tasks.values():
+            self.progress.remove_task(task)
+        self.progress.console.print(f"{news.stage}: {news.done} of {news.of} done")
+        self.running = Training(self.progress, {trial.folder: self.steps for trial in news.now})
+
+    def report(self, report: Report) -> None:
+        if report.run.name in self.running.tasks:  # the control is none of the trials
+            self.running(report)
+
+
+@contextmanager
+def trials(steps: int, quiet: bool = False) -> Iterator[Trials]:
+    """steps: how many each trial takes."""
+    with training({}, quiet) as shown:
+        yield Trials(shown.progress, steps)
 
 
 @contextmanager

@@ -14,7 +14,9 @@ from unweave.config import RunConfig, from_dict, override
 
 def train(
     folder: Annotated[Path, typer.Argument(help="the run's folder; one that is unfinished is taken up where it was")],
-    method: Annotated[str | None, typer.Option(help='e.g. "topk(k=64)", "batch_topk(k=64)", "relu(l1=1.0)"')] = None,
+    method: Annotated[
+        str | None, typer.Option(help='e.g. "topk(k=64)", "relu(l1=1.0)", or one of your own: "mine.py:mine()"')
+    ] = None,
     site: Annotated[
         str | None, typer.Option(help="whose activations: resid_post.0, mlp_out.3, blocks.2.hook_resid_pre")
     ] = None,
@@ -35,9 +37,11 @@ def train(
     Ctrl-C or a crash loses little: the same command goes on from the last checkpoint, to the same weights.
     """
     from unweave import runs  # torch and the rest, only when needed
+    from unweave.dictionary.own import call_of
 
     base = from_dict(RunConfig, files.read_json(config)["config"]) if config else RunConfig()
-    named = {"method": method, "site": site, "d_sae": d_sae, "subject": subject, "training.steps": steps, "seed": seed}
+    call = call_of(method) if method else None
+    named = {"method": call, "site": site, "d_sae": d_sae, "subject": subject, "training.steps": steps, "seed": seed}
     made = override(base, {k: v for k, v in named.items() if v is not None} | live.parse_settings(settings))
     with live.training({folder.name: made.training.steps}, quiet=json) as show:
         (run,) = runs.train({folder: made}, show)

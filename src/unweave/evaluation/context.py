@@ -44,8 +44,11 @@ class Half:
 class Context:
     """Held-out games of a subject at a site; activations and truth are computed when first asked for."""
 
-    def __init__(self, subject: str, site: str, *, n_games: int = 2000, seed: int = 1) -> None:
-        """n_games: so many of the test stream of `seed`: the first half chooses features, the second scores them.
+    def __init__(
+        self, subject: str, site: str, *, n_games: int = 2000, seed: int = 1, split: games.Split = "test"
+    ) -> None:
+        """n_games: so many of the split's stream of `seed`: the first half chooses features, the second scores them.
+        split: "validation" for whatever is chosen by its scores.
 
         Raises ValueError for fewer than 2 games, or an unknown site or subject.
         """
@@ -53,7 +56,7 @@ class Context:
             raise ValueError(
                 f"{n_games} games cannot be halved: features are chosen on one half and scored on the other"
             )
-        self.call, self.n_games, self.seed = subject, n_games, seed
+        self.call, self.n_games, self.seed, self.split = subject, n_games, seed, split
         self.subject = load(subject)
         self.site = resolve(site, self.subject.sites())
 
@@ -66,7 +69,7 @@ class Context:
         """Which games these are, as evaluation.json has it."""
         a, b = self.halves
         return {
-            "split": "test",
+            "split": self.split,
             "seed": self.seed,
             "count": self.n_games,
             "positions": len(a.ply) + len(b.ply),
@@ -82,7 +85,7 @@ class Context:
 
     @cached_property
     def halves(self) -> tuple[Half, Half]:
-        moves = games.sample("test", self.n_games, self.seed)
+        moves = games.sample(self.split, self.n_games, self.seed)
         middle = self.n_games // 2
         sites = [self.site, self.neurons]
         return self.half(moves[:middle], sites), self.half(moves[middle:], sites)

@@ -19,7 +19,7 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 from numba import njit
 
-from unweave.evaluation.ground_truth import LEGAL, N_LABELS, N_LISTED, STATES, BoardLabels, complete
+from unweave.evaluation.ground_truth import LEGAL, N_LABELS, N_LISTED, PAIRS, STATES, BoardLabels, complete
 from unweave.evaluation.readout import Readout, SparseColumns
 from unweave.evaluation.threads import in_parts
 
@@ -45,7 +45,8 @@ class Counts(NamedTuple):
 
 
 class Coverage(NamedTuple):
-    """Scores of half B in [0, 1]; words: mine, theirs, empty, legal, as in `BoardLabels.bits`."""
+    """Scores of half B in [0, 1], and how many of the 192 pairs some feature predicts with an F1 above .9; words: mine,
+    theirs, empty, legal, as in `BoardLabels.bits`."""
 
     states: float
     legal: float
@@ -53,6 +54,7 @@ class Coverage(NamedTuple):
     reconstruction_states: float
     reconstruction_pairs: float
     reconstruction_legal: float
+    well_predicted: int
 
     @property
     def corrected(self) -> float:
@@ -69,6 +71,7 @@ class Coverage(NamedTuple):
             "reconstruction_128/1": self.reconstruction_states,
             "reconstruction_192/1": self.reconstruction_pairs,
             "reconstruction_legal/1": self.reconstruction_legal,
+            "f1_pairs/1": self.well_predicted,
         }
 
 
@@ -91,6 +94,7 @@ def coverage(readout_a: Readout, labels_a: BoardLabels, readout_b: Readout, labe
         _covered(f1_a[..., LEGAL], f1_b[..., LEGAL]),
         float(always_on[STATES].mean()),
         *(_rebuilt(hits_a, hits_b, words) for words in ((0, 1), (0, 1, 2), (3,))),
+        well_predicted=_well_predicted(f1_a[..., PAIRS], f1_b[..., PAIRS]),
     )
 
 
@@ -154,6 +158,12 @@ def _covered(f1_a: np.ndarray, f1_b: np.ndarray) -> float:
     t = f1_a.max(0).mean(1).argmax()
     best = f1_a[:, t].argmax(0)
     return float(f1_b[best, t, np.arange(f1_b.shape[2])].mean())
+
+
+def _well_predicted(f1_a: np.ndarray, f1_b: np.ndarray) -> int:
+    """How many labels have an F1 above .9 on half B `[F, T, L]`, each by the feature and threshold best on half A."""
+    best = f1_a.reshape(-1, f1_a.shape[2]).argmax(0)
+    return int((f1_b.reshape(-1, f1_b.shape[2])[best, np.arange(len(best))] > 0.9).sum())
 
 
 def _rebuilt(hits_a: np.ndarray, hits_b: np.ndarray, words: Sequence[int]) -> float:

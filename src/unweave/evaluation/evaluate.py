@@ -73,8 +73,12 @@ def evaluate_all(trained: Sequence[Run], controls: Controls) -> list[dict[str, A
 
 def _row(name: str, readout: str, scores: Mapping[str, float], *, is_control: bool = False) -> dict[str, Any]:
     """A row of the table; what is undefined is null."""
-    defined = {key: None if math.isnan(value) else value for key, value in scores.items()}
-    return {"name": name, "readout": readout, "is_control": is_control, "scores": defined}
+    return {"name": name, "readout": readout, "is_control": is_control, "scores": defined(scores)}
+
+
+def defined(scores: Mapping[str, float]) -> dict[str, float | None]:
+    """The scores as JSON can have them: null where a metric has no meaning."""
+    return {key: None if math.isnan(value) else value for key, value in scores.items()}
 
 
 def _arrays(own: OwnScores, controls: Controls) -> dict[str, torch.Tensor]:

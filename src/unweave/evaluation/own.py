@@ -60,6 +60,12 @@ def own_scores(dictionary: Dictionary, context: Context) -> OwnScores:
 
 
 @torch.no_grad()
+def truth_scores(dictionary: Dictionary, context: Context) -> TruthScores:
+    """Only what its activations say of the board."""
+    return context.score(*(_activations(dictionary, half.vectors[context.site]) for half in context.halves))
+
+
+@torch.no_grad()
 def pre_activation_scores(dictionary: Dictionary, context: Context) -> dict[str, float]:
     """The metrics that can be asked of pre-activations, which say of what does not fire how near it is to it."""
     a, b = context.halves
@@ -84,7 +90,7 @@ def _activations(d: Dictionary, x: Tensor, *seen_by: Sparsity | Reconstruction) 
 def _pre_activations(d: Dictionary, x: Tensor) -> Dense:
     def block(start: int, stop: int) -> np.ndarray:
         features = torch.arange(start, stop)
-        return d.coder.pre(d.input(x), d.W_dec, d.b_dec, features).numpy()
+        return d.pre_normalised(d.input(x), features).numpy()
 
     return Dense(len(x), d.d_sae, torch.no_grad()(block))
 

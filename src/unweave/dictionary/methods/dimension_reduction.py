@@ -93,7 +93,7 @@ def dimension_reduction(epsilon: float = 0.01, p: float = 0.15, knee: int = 10) 
 
 @method
 def geometric_dimension_reduction(epsilon: float = 0.01, p: float = 0.15, knee: int = 10) -> Method:
-    """The same with S the first k codes in descending order for which their sum divided by a_k is largest.
+    """`dimension_reduction` with S the first k codes in descending order for which their sum divided by a_k is largest.
 
     The report says that its algorithm finds this set. It does not: of (17.88, 1.52, 1.32, 1.1, .01, 0) the algorithm
     keeps 4, this one 1.

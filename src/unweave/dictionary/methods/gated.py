@@ -55,8 +55,8 @@ def gate_error(step: Step) -> Tensor:
 
 @method
 def gated(l1: float = 1.0) -> Method:
-    """codes as `Gated` says; error + l1 * sum over F of relu(gate) + the error of relu(gate) W_dec + b_dec, the decoder
-    held fixed."""
+    """codes = relu(exp(r) (x - b_dec) W_enc + b_mag) where gate = (x - b_dec) W_enc + b_gate is above 0, else 0; error
+    + l1 * sum over F of relu(gate) + the error of relu(gate) W_dec + b_dec, the decoder held fixed."""
     if l1 < 0:
         raise ValueError(f"gated: l1 is a penalty's weight, so it cannot be negative ({l1})")
     return Method(

@@ -43,7 +43,8 @@ class GLU(Coder):
 
 @method
 def glu(l1: float = 1.0) -> Method:
-    """codes as `GLU` says; error + l1 * sum over F of the codes."""
+    """codes = relu(sigmoid((x - b_dec) W_gate + b_gate) ((x - b_dec) W_enc + b_enc)); error + l1 * sum over F of the
+    codes."""
     if l1 < 0:
         raise ValueError(f"glu: l1 is a penalty's weight, so it cannot be negative ({l1})")
     return Method(

@@ -127,7 +127,7 @@ def jumprelu_target(l0: float = 32.0, weight: float = 10.0, bandwidth: float = 0
     def off_target(step: Step) -> Tensor:
         return (active(step) / l0 - 1).square()
 
-    source = "Rajamanoharan et al. 2024, arXiv 2407.14435, App. F (a quadratic penalty)"
+    source = "Rajamanoharan et al. 2024, arXiv 2407.14435, with a quadratic penalty on L0"
     return _method("jumprelu_target", source, threshold, bandwidth, {"off_target": (weight, off_target)})
 
 

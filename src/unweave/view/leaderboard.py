@@ -1,0 +1,97 @@
+"""The leaderboard as a table, for a terminal and for a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from unweave.view.table import MISSING
+
+Board = Mapping[str, Any]
+Level = Mapping[str, Any]
+
+
+def _whole(value: float) -> str:
+    return f"{value:.0f}"
+
+
+def _tenths(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def _thousandths(value: float) -> str:
+    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.2f}"
+
+
+# Title, readout, metric, how its mean is written, which way is better.
+COLUMNS: tuple[tuple[str, str, str, Callable[[float], str], str], ...] = (
+    ("pairs", "activations", "pairs/1", _whole, "higher"),
+    ("within", "activations", "pairs_within/1", _whole, "higher"),
+    ("pre", "pre-activations", "pairs/1", _whole, "higher"),
+    ("pre within", "pre-activations", "pairs_within/1", _whole, "higher"),
+    ("legal", "activations", "legal/1", _whole, "higher"),
+    ("F1 > .9", "activations", "f1_pairs/1", _whole, "higher"),
+    ("coverage", "activations", "coverage_128/1", _thousandths, "higher"),
+    ("above always on", "activations", "coverage_corrected/1", _thousandths, "higher"),
+    ("board", "activations", "reconstruction_128/1", _thousandths, "higher"),
+    ("FVU", "activations", "fvu/1", _thousandths, "lower"),
+    ("L0", "activations", "l0/1", _tenths, ""),
+    ("CE score", "activations", "ce_score/1", _thousandths, "higher"),
+    ("dead", "activations", "dead/1", _thousandths, "lower"),
+    ("shrinkage", "activations", "shrinkage/1", _thousandths, ""),
+)
+# What a terminal has room for.
+SHORT = ("pairs", "within", "pre", "coverage", "board", "FVU", "L0", "CE score")
+
+
+def best_level(method: Mapping[str, Any], measure: str = "pairs/1") -> Level | None:
+    """The level of sparsity at which a method did best on validation games."""
+    return max(method["levels"], key=lambda level: level["validation"][measure], default=None)
+
+
+def rows(board: Board) -> Iterator[tuple[str, Level]]:
+    """Each method at its best by distinct pairs, the best first, then the controls."""
+    tried = [(method, level) for method in board["methods"] if (level := best_level(method))]
+    for _, level in sorted(tried, key=lambda each: -each[1]["activations"]["pairs/1"]["mean"]):
+        yield level["call"], level
+    for control in board["controls"]:
+        scores = {name: {"mean": value, "sd": None} for name, value in control["scores"].items() if value is not None}
+        yield control["name"], {"activations": scores, "pre-activations": {}, "seeds": [], "core_seconds": None}
+
+
+def cell(level: Level, readout: str, metric: str, write: Callable[[float], str]) -> str:
+    """Mean and, over several seeds, standard deviation."""
+    score = level[readout].get(metric)
+    if score is None:
+        return MISSING
+    return write(score["mean"]) + (f" ± {write(score['sd'])}" if score["sd"] is not None else "")
+
+
+def console_table(board: Board) -> Table:
+    """What matters most of every method at its best, and of the controls below a rule."""
+    shown = [column for column in COLUMNS if column[0] in SHORT]
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("method", overflow="fold")
+    for title, *_ in shown:
+        table.add_column(title, justify="right", no_wrap=True)
+    began = False
+    for name, level in rows(board):
+        if not level["seeds"] and not began:
+            table.add_section()
+            began = True
+        table.add_row(name, *(cell(level, readout, metric, write) for _, readout, metric, write, _ in shown))
+    return table
+
+
+def markdown(title: str, those: Sequence[tuple[str, Level]]) -> str:
+    """Every column of some rows, as a Markdown table."""
+    head = [title, *(name for name, *_ in COLUMNS), "seeds", "core seconds"]
+    lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * (len(head) - 1)]
+    for name, level in those:
+        cells = [cell(level, readout, metric, write) for _, readout, metric, write, _ in COLUMNS]
+        seconds = MISSING if level["core_seconds"] is None else f"{level['core_seconds']:.0f}"
+        lines.append(f"| {' | '.join([f'`{name}`', *cells, str(len(level['seeds']) or MISSING), seconds])} |")
+    return "\n".join(lines)

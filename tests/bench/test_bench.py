@@ -1,0 +1,121 @@
+"""The bench end to end on a tiny subject: everything once, tuned alike, scored, and taken up again where it was."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from unweave import files
+from unweave.bench import leaderboard
+from unweave.bench.bench import Bench, Plan
+from unweave.config import RunConfig, override
+from unweave.subject import disk
+from unweave.subject.gpt import GPT, GPTConfig
+from unweave.subject.othello import ALPHABET
+from unweave.view.leaderboard import console_table, markdown, rows
+
+THOSE = {"topk": ["topk(k=4)", "topk(k=2)"], "relu": ["relu(l1=0.1)"]}
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("subject")
+    torch.manual_seed(0)
+    disk.save(GPT(GPTConfig(n_layers=1, d_model=16, n_heads=2), ALPHABET), folder)
+    return str(folder)
+
+
+def plan(subject: str, minutes: float = 5.0, those: dict[str, list[str]] = THOSE) -> Plan:
+    settings = {"subject": subject, "d_sae": 16, "training.steps": 4, "training.batch": 64, "data.games": 8}
+    base = override(RunConfig(), {**settings, "revive": "none()"})
+    return Plan(base=base, contenders=those, rates=(2e-3, 1e-3), seeds=2, games=40, minutes=minutes)
+
+
+@pytest.fixture(scope="module")
+def finished(subject: str, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    made = Bench(tmp_path_factory.mktemp("bench"), plan(subject))
+    made.explore(lambda news: None)
+    leaderboard.write(made)
+    return made
+
+
+def test_the_plan_is_carried_out_and_the_board_is_complete(finished: Bench) -> None:
+    found = finished.found()
+    assert len(found) == 2 + 2 + 1 + 3
+    board = leaderboard.read(finished.folder)
+    assert [m["name"] for m in board["methods"]] == ["topk", "relu"]
+    topk = board["methods"][0]
+    assert [(level["call"], level["seeds"]) for level in topk["levels"]] == [
+        ("topk(k=4)", [0, 1]),
+        ("topk(k=2)", [0, 1]),
+    ]
+    for level in topk["levels"]:
+        assert {"pairs/1", "coverage_corrected/1", "f1_pairs/1", "ce_score/1", "dead/1"} <= set(level["activations"])
+        assert "pairs_within/1" in level["pre-activations"]
+    assert {c["name"] for c in board["controls"]} >= {"linear probe", "always on", "shuffled subject"}
+    assert not board["counts"], "4 steps are too few"
+    assert board["games"]["validation"]["split"] == "validation"
+
+
+def test_mean_and_deviation_are_those_of_the_seeds(finished: Bench) -> None:
+    board = leaderboard.read(finished.folder)
+    level = board["methods"][0]["levels"][0]
+    runs = [t for t in finished.found() if t.call == level["call"] and t.lr == board["methods"][0]["lr"]]
+    values = [files.read_json(finished.run_of(t).folder / "test.json")["activations"]["fvu/1"] for t in sorted(runs)]
+    assert len(values) == 2
+    assert level["activations"]["fvu/1"]["mean"] == pytest.approx(sum(values) / 2)
+    assert level["activations"]["fvu/1"]["sd"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+
+
+def test_the_rate_is_chosen_on_validation_games_alone(finished: Bench) -> None:
+    for method in leaderboard.read(finished.folder)["methods"]:
+        by_rate = {
+            t.lr: s["pairs/1"] + s["pairs_within/1"]
+            for t, s in finished.found().items()
+            if t.method == method["name"] and t.seed == 0 and t.call == THOSE[method["name"]][0]
+        }
+        assert by_rate[method["lr"]] == max(by_rate.values())
+
+
+def test_it_goes_on_where_it_was(finished: Bench, subject: str) -> None:
+    before = {p: p.stat().st_mtime_ns for p in finished.folder.rglob("validation.json")}
+    again = Bench(finished.folder, plan(subject))
+    again.explore(lambda news: pytest.fail(f"{news.stage} was done"))
+    assert {p: p.stat().st_mtime_ns for p in finished.folder.rglob("validation.json")} == before
+
+
+def test_without_time_each_method_is_tried_once(subject: str, tmp_path: Path) -> None:
+    made, stages = Bench(tmp_path, plan(subject, minutes=0.0)), []
+    made.explore(lambda news: stages.append(news.stage))
+    assert stages == ["each method once"]
+    assert len(made.found()) == 2
+
+
+def test_a_loss_that_is_not_finite_fails_alone(subject: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from unweave.training.loop import Trainer
+
+    honest = Trainer.update
+
+    def update(self: Trainer, x: torch.Tensor):
+        if self.config.method.startswith("relu") and self.step == 2:
+            raise FloatingPointError("the loss is nan at step 2")
+        return honest(self, x)
+
+    monkeypatch.setattr(Trainer, "update", update)
+    made = Bench(tmp_path, plan(subject))
+    made.explore(lambda news: None)
+    board = leaderboard.write(made)
+    assert list(board["failed"].values()) == ["the loss is nan at step 2"] * len(board["failed"])
+    assert all(name.startswith("relu") for name in board["failed"])
+    assert board["methods"][0]["levels"]
+    assert board["methods"][1]["levels"] == []
+    assert len(list(rows(board))) == 1 + len(board["controls"])
+
+
+def test_the_table_has_a_row_for_every_method_and_control(finished: Bench) -> None:
+    board = json.loads((finished.folder / "leaderboard.json").read_text())
+    assert console_table(board).row_count == 2 + len(board["controls"])
+    text = markdown("method", list(rows(board)))
+    assert text.count("\n") == 1 + 2 + len(board["controls"])
+    assert "± " in text
