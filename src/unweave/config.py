@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from unweave.registry import nearest
+from unweave.schedule import SHAPES
 
 T = TypeVar("T")
 
@@ -31,21 +32,22 @@ class DataConfig:
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """steps, batch: how many optimiser steps, of how many vectors each.
-    lr, warmup, decay: the peak of Adam's learning rate, steps up to it, the share of the steps in which it falls to 0.
+    optimiser: which; lr, warmup, decay: the peak of its learning rate, steps up to it, the share of the steps in which
+    it falls to 0; shape: "linear" or "cosine", how it falls.
     penalty_warmup: the share of the steps in which the penalties of sparsity grow from 0 to their weight.
-    beta1, beta2: Adam's. gradient_norm: where the gradient's norm is clipped; 0 for not at all.
+    gradient_norm: where the gradient's norm is clipped; 0 for not at all.
     unit_norm: keep decoder rows at norm 1, without the part of their gradient that would lengthen them.
     log_every, checkpoint_every: in steps.
     """
 
     steps: int = 3000
     batch: int = 1024
+    optimiser: str = "adam()"
     lr: float = 3e-3
     warmup: int = 200
     decay: float = 0.3
+    shape: str = "linear"
     penalty_warmup: float = 0.0
-    beta1: float = 0.9
-    beta2: float = 0.999
     gradient_norm: float = 0.0
     unit_norm: bool = True
     log_every: int = 50
@@ -57,6 +59,8 @@ class TrainingConfig:
                 raise ValueError(f"training.{name} must be at least 1, not {getattr(self, name)}")
         if not self.lr > 0:
             raise ValueError(f"training.lr must be above 0, not {self.lr}")
+        if self.shape not in SHAPES:
+            raise ValueError(f"training.shape must be {' or '.join(SHAPES)}, not {self.shape!r}")
         for name in ("decay", "penalty_warmup"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"training.{name} is a share of the steps, from 0 to 1, not {getattr(self, name)}")
@@ -66,8 +70,9 @@ class TrainingConfig:
 class RunConfig:
     """subject, site: whose activations, and where. method, d_sae: which dictionary, with how many features.
     encoder: "affine()", or what comes before it; objective: what the reconstruction is to be close in.
-    normalise: "none", "scale" or "centre"; b_dec: "zero", "mean" or "geometric_median", where it starts;
-    revive: what brings dead features back; seed: of the initial weights."""
+    start: where the encoder's weights start; b_dec: where that does, "zero", "mean" or "geometric_median";
+    normalise: "none", "scale", "centre", "each" or "whiten"; revive: what brings dead features back;
+    seed: of the initial weights."""
 
     subject: str = "othello()"
     site: str = "resid_post.0"
@@ -75,6 +80,7 @@ class RunConfig:
     d_sae: int = 1024
     encoder: str = "affine()"
     objective: str = "squared()"
+    start: str = "transpose()"
     normalise: str = "centre"
     b_dec: str = "geometric_median"
     revive: str = "auxk()"

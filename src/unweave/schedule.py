@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 
-def rate(step: int, steps: int, warmup: int, decay: float) -> float:
-    """Linear up over `warmup` steps, flat, then linear down to zero over the last `decay` share of all `steps`
-    (Haegele et al. 2024, arXiv 2405.18392, Sect. 3). `step` counts from 0."""
-    return min(1.0, (step + 1) / max(1, warmup), (steps - step) / max(1.0, decay * steps))
+SHAPES = ("linear", "cosine")
+
+
+def rate(step: int, steps: int, warmup: int, decay: float, shape: str = "linear") -> float:
+    """Linear up over `warmup` steps, flat, then down to zero over the last `decay` share of all `steps`
+    (Haegele et al. 2024, arXiv 2405.18392, Sect. 3), linearly or as half a cosine. `step` counts from 0."""
+    left = min(1.0, (steps - step) / max(1.0, decay * steps))
+    return min((step + 1) / max(1, warmup), left if shape == "linear" else (1 - math.cos(math.pi * left)) / 2)
 
 
 def grown(progress: float, share: float) -> float:

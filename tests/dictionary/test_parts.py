@@ -14,7 +14,7 @@ from unweave.dictionary import METHODS, Dictionary, export
 from unweave.dictionary.codes import dense
 from unweave.dictionary.initial import centre, geometric_median
 from unweave.dictionary.methods.batch_topk import BatchTopK
-from unweave.dictionary.normalise import Normalisation
+from unweave.dictionary.normalise import normalisation
 from unweave.dictionary.objective import OBJECTIVES
 from unweave.dictionary.revive import REVIVALS
 from unweave.training.loop import Trainer
@@ -24,22 +24,58 @@ def sample(n: int = 500, d: int = 8) -> Tensor:
     return torch.randn(n, d, generator=torch.Generator().manual_seed(3)) * torch.arange(1, d + 1) + 4
 
 
-@pytest.mark.parametrize("kind", ["none", "scale", "centre"])
-def test_normalisation(kind) -> None:
-    x, n = sample(), Normalisation(8)
-    n.fit_(x, kind)
-    torch.testing.assert_close(n.undo(n(x)), x)
+@pytest.mark.parametrize("kind", ["none", "scale", "centre", "each", "whiten"])
+def test_normalisation(kind: str) -> None:
+    x, n = sample(), normalisation(8, kind)
+    n.fit_(x)
+    torch.testing.assert_close(n.undo(n(x), x), x)
     if kind != "none":
         assert n(x).pow(2).sum(-1).mean().item() == pytest.approx(8, rel=1e-5)
-    if kind == "centre":
+    if kind in ("centre", "whiten"):
         assert n(x).mean(0).abs().max() < 1e-5
+    if kind == "each":
+        torch.testing.assert_close(n(x).norm(dim=1), torch.full((500,), 8**0.5))
+    if kind == "whiten":
+        torch.testing.assert_close(n(x).T @ n(x) / 500, torch.eye(8), atol=1e-4, rtol=0)
+
+
+def test_whitening_leaves_alone_what_does_not_vary() -> None:
+    x, n = sample(), normalisation(9, "whiten")
+    flat = torch.cat([x, torch.ones(500, 1)], 1)
+    n.fit_(flat)
+    assert n(flat).abs().max() < 10
+    torch.testing.assert_close(n.undo(n(flat), None), flat, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["topk(k=2)", "batch_topk(k=2)", "gated(l1=0.1)", "matching_pursuit(k=2)"])
+@pytest.mark.parametrize("kind", ["none", "scale", "centre", "each", "whiten"])
+def test_the_exported_dictionary_equals_the_trained_one_and_survives_a_file(kind: str, method: str, tmp_path) -> None:
+    t = Trainer(override(RunConfig(method=method, d_sae=16, normalise=kind), {"training.steps": 50}), 8)
+    t.fit_(sample())
+    for i in range(50):
+        t.update(sample() + i / 50)
+    folded = export.export(t.dictionary, sample())
+    export.save(folded, tmp_path / "sae.safetensors")
+    again = export.load(tmp_path / "sae.safetensors")
+    x = sample()[:100]
+    torch.testing.assert_close(again(x), t.dictionary.eval()(x), rtol=1e-3, atol=1e-3)
+    assert again.normalise == (kind if kind in ("each", "whiten") else "none")
+
+
+def test_a_vectors_own_length_cannot_be_made_up() -> None:
+    d = Dictionary(8, 16, "relu", normalise="each")
+    with pytest.raises(ValueError, match="give the vectors that were encoded"):
+        d.decode(d.encode(sample()))
+    torch.testing.assert_close(d(3 * sample()), 3 * d(sample()))
 
 
 def test_normalisation_refuses() -> None:
-    with pytest.raises(ValueError, match="choose one of none, scale, centre"):
-        Normalisation(8).fit_(sample(), "whiten")
+    with pytest.raises(ValueError, match="choose one of none, scale, centre, each, whiten"):
+        normalisation(8, "bleach")
     with pytest.raises(ValueError, match="do not vary"):
-        Normalisation(8).fit_(torch.ones(5, 8), "centre")
+        normalisation(8, "centre").fit_(torch.ones(5, 8))
+    with pytest.raises(ValueError, match="do not vary"):
+        normalisation(8, "whiten").fit_(torch.ones(5, 8))
 
 
 def test_geometric_median_against_scipy() -> None:
@@ -123,7 +159,7 @@ def test_resampling_starts_features_anew_and_the_optimiser_forgets_them() -> Non
     assert coder.b_enc[:2].tolist() == [0, 0]  # type: ignore[index]
     assert not torch.allclose(before[:2], d.W_dec[:2], atol=1e-2)
     assert torch.allclose(before[2:], d.W_dec[2:], atol=1e-1)
-    memory = t.optimiser.adam.state
+    memory = t.optimiser.inner.state
     assert memory[d.W_dec]["exp_avg"][:2].abs().max() == 0
     assert memory[d.W_dec]["exp_avg_sq"][2:].abs().max() > 0
     assert memory[coder.W_enc]["exp_avg_sq"][:, :2].abs().max() == 0  # type: ignore[index]
@@ -159,7 +195,7 @@ def test_batch_topk_passes_k_a_row_on_average_and_keeps_a_threshold() -> None:
         ("topk(k=100)", "does not fit a dictionary of d_sae=48"),
         ("batch_topk(k=0)", "k must be 1 to 48"),
         ("topj(k=3)", "did you mean 'topk'"),
-        ("topk(j=3)", r"topk has no argument 'j'.*topk\(k=32\)"),
+        ("topk(j=3)", r"topk has no argument 'j'.*topk\(k=32, anneal=0.0\)"),
         ("relu(l1=-1.0)", "cannot be negative"),
         ("topk(__import__('os'))", "cannot read"),
     ],
@@ -201,7 +237,7 @@ def test_export_refuses_a_form_that_differs(monkeypatch) -> None:
 
 
 def test_descriptions_are_calls() -> None:
-    assert METHODS.describe("topk") == "topk(k=32)"
+    assert METHODS.describe("topk") == "topk(k=32, anneal=0.0)"
 
 
 def test_objectives_word_for_word() -> None:
@@ -258,3 +294,33 @@ def test_penalties_are_brought_in_slowly() -> None:
         step = t.look(sample())
         shares.append(t.parts(step)["l1"].item() / dense(step.codes).sum(1).mean().item())
     assert shares == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1, 1], abs=1e-5)
+
+
+@pytest.mark.parametrize("method", ["topk", "batch_topk"])
+def test_an_annealed_k_falls_to_its_value(method: str) -> None:
+    t = Trainer(override(RunConfig(method=f"{method}(k=2, anneal=0.5)", d_sae=12), {"training.steps": 20}), 8)
+    t.fit_(sample())
+    passing = [t.dictionary.coder.activation.passing]  # type: ignore[union-attr]
+    for i in range(20):
+        t.update(sample(100) + i / 100)
+        passing.append(t.dictionary.coder.activation.passing)  # type: ignore[union-attr]
+    assert passing == [12, 11, 10, 9, 8, 7, 6, 5, 4, 3, *[2] * 11]
+    t.dictionary.coder.activation.now.fill_(5)  # type: ignore[union-attr, operator]
+    assert t.dictionary.coder.activation.passing == 5  # type: ignore[union-attr]
+    t.dictionary.eval()
+    assert t.dictionary.coder.activation.passing == 2, "k itself, once trained"  # type: ignore[union-attr]
+
+
+def test_starts_set_the_encoder_alone() -> None:
+    def weights(start: str) -> tuple[Tensor, Tensor]:
+        t = Trainer(RunConfig(method="relu", d_sae=16, start=start), 8)
+        return t.dictionary.coder.W_enc.detach(), t.dictionary.W_dec.detach()  # type: ignore[return-value, operator]
+
+    read, written = weights("transpose(scale=0.5)")
+    torch.testing.assert_close(read, 0.5 * written.T)
+    other, same = weights("independent(scale=0.1)")
+    torch.testing.assert_close(other.norm(dim=0), torch.full((16,), 0.1))
+    assert torch.equal(same, written)
+    assert (F.normalize(other, dim=0) * same.T).sum(0).abs().mean() < 0.6
+    with pytest.raises(ValueError, match="scale must be above 0"):
+        weights("transpose(scale=0.0)")

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from unweave.config import RunConfig, from_dict, override, to_dict
-from unweave.schedule import rate
+from unweave.schedule import SHAPES, rate
 from unweave.training import checkpoint, log
 from unweave.training.loop import Trainer
+from unweave.training.optimisers import OPTIMISERS
 
 
 def batch(seed: int) -> Tensor:
@@ -27,13 +28,63 @@ def trainer(**settings) -> Trainer:
     return t
 
 
-@given(st.integers(1, 500), st.integers(0, 100), st.floats(0, 1))
-def test_schedule(steps: int, warmup: int, decay: float) -> None:
-    rates = [rate(s, steps, warmup, decay) for s in range(steps)]
+@given(st.integers(1, 500), st.integers(0, 100), st.floats(0, 1), st.sampled_from(SHAPES))
+def test_schedule(steps: int, warmup: int, decay: float, shape: str) -> None:
+    rates = [rate(s, steps, warmup, decay, shape) for s in range(steps)]
     assert all(0 < r <= 1 for r in rates)
-    assert rate(steps, steps, warmup, decay) == 0
+    assert rate(steps, steps, warmup, decay, shape) == 0
     tail = rates[warmup:]
     assert tail == sorted(tail, reverse=True)
+
+
+def test_a_cosine_is_as_high_at_its_middle_and_flat_at_its_ends() -> None:
+    line, wave = ([rate(s, 100, 0, 1.0, shape) for s in range(100)] for shape in SHAPES)
+    assert wave[50] == pytest.approx(line[50]) == 0.5
+    assert wave[10] > line[10]
+    assert wave[90] < line[90]
+
+
+@pytest.mark.parametrize("optimiser", list(OPTIMISERS))
+def test_every_optimiser_learns_and_resumes_bitwise(optimiser: str, tmp_path) -> None:
+    settings = {"training.optimiser": optimiser, "training.lr": 1e-2, "training.log_every": 1}
+    whole = trainer(**settings)
+    reports = [whole.update(batch(i)) for i in range(40)]
+    assert reports[-1]["fvu"] < 0.9 * reports[0]["fvu"]  # type: ignore[index]
+    first = trainer(**settings)
+    for i in range(17):
+        first.update(batch(i))
+    checkpoint.save(first, tmp_path / "state.safetensors", {})
+    second = trainer(**settings)
+    checkpoint.restore(second, tmp_path / "state.safetensors")
+    for i in range(17, 40):
+        second.update(batch(i))
+    states = zip(whole.dictionary.state_dict().items(), second.dictionary.state_dict().values(), strict=True)
+    for (name, a), b in states:
+        assert torch.equal(a, b), name
+
+
+def quadratic(optimiser: str, steps: int, lr: float) -> list[float]:
+    """Where two numbers are after some steps down (w - 3)^2 from 0, and down (w + 1)^2."""
+    w = torch.zeros(2, requires_grad=True)
+    made = OPTIMISERS.build(optimiser)([w], lr)
+    for _ in range(steps):
+        made.zero_grad()
+        (w - torch.tensor([3.0, -1.0])).square().sum().backward()
+        made.step()
+    if hasattr(made, "finish"):
+        made.finish()  # type: ignore[operator]
+    return w.tolist()
+
+
+def test_signum_steps_by_the_sign_of_the_mean_gradient() -> None:
+    assert quadratic("signum(momentum=0.5)", 4, 0.1) == pytest.approx([0.4, -0.4])
+    assert quadratic("adamw(weight_decay=0.0)", 30, 0.1) == pytest.approx(quadratic("adam", 30, 0.1))
+
+
+def test_schedule_free_keeps_the_average_of_where_its_steps_led() -> None:
+    z = [0.1 * (i + 1) for i in range(5)]  # the sign does not change on the way
+    assert quadratic("schedule_free_signum", 5, 0.1)[0] == pytest.approx(sum(z) / 5)
+    assert quadratic("schedule_free_signum", 2000, 0.01) == pytest.approx([3, -1], abs=0.3)
 
 
 def test_resume_equals_an_uninterrupted_run_bitwise(tmp_path) -> None:

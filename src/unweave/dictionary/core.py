@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from unweave.dictionary.codes import Codes, Sparse, combine
 from unweave.dictionary.encoder import ENCODERS
 from unweave.dictionary.kernels import pairs
-from unweave.dictionary.normalise import Normalisation
+from unweave.dictionary.normalise import normalisation
 from unweave.registry import Registry
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -182,22 +182,32 @@ class Dictionary(nn.Module):
     x_hat = codes W_dec + b_dec, in normalised units; `encode` takes and `decode` gives the subject's own units.
     """
 
-    def __init__(self, d_in: int, d_sae: int, method: str, *, encoder: str = "affine()", seed: int = 0) -> None:
-        """Random unit decoder rows from `seed`. Raises ValueError for a width below 1, or a method or encoder that does
-        not fit."""
+    def __init__(
+        self,
+        d_in: int,
+        d_sae: int,
+        method: str,
+        *,
+        encoder: str = "affine()",
+        normalise: str = "none",
+        seed: int = 0,
+    ) -> None:
+        """Random unit decoder rows from `seed`. Raises ValueError for a width below 1, or a method, encoder or
+        normalisation that cannot be."""
         super().__init__()
         if d_in < 1 or d_sae < 1:
             raise ValueError(
                 f"a dictionary needs at least one input and one feature, not d_in {d_in} and d_sae {d_sae}"
             )
-        self.call, self.method, self.encoder = method, METHODS.build(method), encoder
+        self.call, self.method = method, METHODS.build(method)
+        self.encoder, self.normalise = encoder, normalise
         generator = torch.Generator().manual_seed(seed)
         rows = torch.randn(d_sae, d_in, generator=generator)
         self.W_dec = nn.Parameter(rows / rows.norm(dim=1, keepdim=True))
         self.b_dec = nn.Parameter(torch.zeros(d_in))
         self.coder = self.method.coder(self.W_dec.detach())
         self.lift = ENCODERS.build(encoder)(d_in, generator)
-        self.input = Normalisation(d_in)
+        self.input = normalisation(d_in, normalise)
 
     @property
     def d_in(self) -> int:
@@ -229,9 +239,10 @@ class Dictionary(nn.Module):
         """The reconstruction `[B, D]` of codes, in normalised units."""
         return combine(codes, self.W_dec) + self.b_dec
 
-    def decode(self, codes: Codes) -> Tensor:
-        """The reconstruction `[B, D]` of codes."""
-        return self.input.undo(self.decode_normalised(codes))
+    def decode(self, codes: Codes, x: Tensor | None = None) -> Tensor:
+        """The reconstruction `[B, D]` of codes. Only a dictionary that normalises each vector by itself needs to know
+        the inputs `x [B, D]` for it: it raises ValueError without."""
+        return self.input.undo(self.decode_normalised(codes), x)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.decode(self.encode(x))
+        return self.decode(self.encode(x), x)

@@ -11,6 +11,7 @@ from torch import Tensor
 from unweave import files
 from unweave.dictionary.codes import dense
 from unweave.dictionary.core import Dictionary
+from unweave.dictionary.normalise import Shifted
 
 FORMAT = "unweave.dictionary/2"
 
@@ -20,16 +21,25 @@ def fold(trained: Dictionary) -> Dictionary:
     """The same dictionary in the subject's own units: codes are lengths along unit directions of the activations.
 
     With x' = (x - m) s: b_dec becomes b_dec / s + m, and everything that adds to or is compared with a pre-activation
-    (biases, thresholds) is divided by s; W_enc and W_dec stay.
+    (biases, thresholds) is divided by s; W_enc and W_dec stay. Any other normalisation stays as it is.
     """
-    folded = Dictionary(trained.d_in, trained.d_sae, trained.call, encoder=trained.encoder)
+    foldable = isinstance(trained.input, Shifted)
+    d_in, d_sae, encoder = trained.d_in, trained.d_sae, trained.encoder
+    kind = "none" if foldable else trained.normalise
+    folded = Dictionary(d_in, d_sae, trained.call, encoder=encoder, normalise=kind)
     folded.load_state_dict(trained.state_dict())
-    scale = float(trained.input.scale)
-    folded.coder.rescale_(1 / scale)
-    folded.lift.rescale_(1 / scale)
-    folded.b_dec.copy_(trained.input.undo(trained.b_dec))
-    folded.input = type(trained.input)(trained.d_in)
+    if isinstance(trained.input, Shifted):
+        factor = 1 / scale_of(trained)
+        folded.coder.rescale_(factor)
+        folded.lift.rescale_(factor)
+        folded.b_dec.copy_(trained.input.undo(trained.b_dec, None))
+        folded.input = Shifted(d_in, kind)
     return folded.eval()
+
+
+def scale_of(trained: Dictionary) -> float:
+    """How many times larger its codes are than those of its folded form."""
+    return float(trained.input.scale) if isinstance(trained.input, Shifted) else 1.0
 
 
 @torch.no_grad()
@@ -42,7 +52,7 @@ def export(trained: Dictionary, batch: Tensor, tolerance: float = 1e-4) -> Dicti
     mode = trained.training
     trained.eval()
     folded = fold(trained)
-    expected, found = dense(trained.encode(batch)) / trained.input.scale, dense(folded.encode(batch))
+    expected, found = dense(trained.encode(batch)) / scale_of(trained), dense(folded.encode(batch))
     off = ((expected - found).abs() > tolerance * expected.max()).sum().item() / (expected > 0).sum().clamp(
         min=1
     ).item()
@@ -62,6 +72,7 @@ def save(dictionary: Dictionary, path: Path, about: dict[str, Any] | None = None
         "format": FORMAT,
         "method": dictionary.call,
         "encoder": dictionary.encoder,
+        "normalise": dictionary.normalise,
         "d_in": dictionary.d_in,
         "d_sae": dictionary.d_sae,
         "about": about or {},
@@ -77,7 +88,8 @@ def load(path: Path) -> Dictionary:
     tensors, header = files.read_tensors(path)
     if header.get("format") != FORMAT:
         raise ValueError(f"{path} is no dictionary of ours: its format is {header.get('format')!r}, not {FORMAT!r}")
-    dictionary = Dictionary(header["d_in"], header["d_sae"], header["method"], encoder=header["encoder"])
+    about = {name: header[name] for name in ("encoder", "normalise")}
+    dictionary = Dictionary(header["d_in"], header["d_sae"], header["method"], **about)
     check_shapes(path, tensors, dictionary.state_dict())
     dictionary.load_state_dict(tensors)
     return dictionary.eval()

@@ -79,7 +79,7 @@ def _activations(d: Dictionary, x: Tensor, *seen_by: Sparsity | Reconstruction) 
     for batch in x.split(_BATCH):
         codes = d.encode(batch)
         for metric in seen_by:
-            metric.update(codes) if isinstance(metric, Sparsity) else metric.update(batch, d.decode(codes))
+            metric.update(codes) if isinstance(metric, Sparsity) else metric.update(batch, d.decode(codes, batch))
         parts.append(sparse(codes))
     counts = torch.cat([part.offsets.diff() for part in parts])
     offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))

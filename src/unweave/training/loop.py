@@ -8,7 +8,7 @@ from torch import Tensor
 from unweave.config import RunConfig
 from unweave.dictionary.codes import fired, mean_l0
 from unweave.dictionary.core import Dictionary, Step
-from unweave.dictionary.initial import centre
+from unweave.dictionary.initial import STARTS, centre
 from unweave.dictionary.objective import OBJECTIVES
 from unweave.dictionary.revive import REVIVALS
 from unweave.schedule import grown
@@ -22,8 +22,15 @@ class Trainer:
         """Raises ValueError for a method, encoder, objective, revival or width that cannot be."""
         self.config = config
         self.dictionary = Dictionary(
-            d_in, config.d_sae, config.method, encoder=config.encoder, seed=config.seed
+            d_in,
+            config.d_sae,
+            config.method,
+            encoder=config.encoder,
+            normalise=config.normalise,
+            seed=config.seed,
         ).train()
+        start = STARTS.build(config.start)
+        start(self.dictionary, torch.Generator().manual_seed(config.seed + 1))
         self.objective, self.revival = OBJECTIVES.build(config.objective), REVIVALS.build(config.revive)
         self.optimiser = Optimiser(self.dictionary, config.training)
         self.silent = torch.zeros(config.d_sae, dtype=torch.int64)
@@ -37,7 +44,7 @@ class Trainer:
     def fit_(self, sample: Tensor) -> None:
         """Before the first step: normalisation and b_dec from `sample [N, D]`. Raises ValueError if not finite."""
         self._check(sample)
-        self.dictionary.input.fit_(sample, self.config.normalise)
+        self.dictionary.input.fit_(sample)
         self.dictionary.b_dec.copy_(centre(self.dictionary.input(sample), self.config.b_dec))
 
     def update(self, x: Tensor) -> dict[str, float | int] | None:
@@ -60,6 +67,8 @@ class Trainer:
             self.silent += len(x)
             self.silent[fired(step.codes)] = 0
         self.step += 1
+        if self.done:
+            self.optimiser.finish()
         if self.step % c.log_every and not self.done:
             return None
         return {

@@ -6,25 +6,24 @@ import torch
 from torch import Tensor
 
 from unweave.dictionary.codes import Sparse
-from unweave.dictionary.core import Coder, Linear, Method, Selection, Step, method
+from unweave.dictionary.core import Coder, Linear, Method, Step, method
 from unweave.dictionary.kernels.select import at_least, largest_of_all
-from unweave.dictionary.methods.topk import check_k
+from unweave.dictionary.methods.topk import KLargest, annealed, check_k
 from unweave.dictionary.terms import error
 
 
-class BatchTopK(Selection):
+class BatchTopK(KLargest):
     """In training the batch decides; afterwards a threshold, the mean of what the batches' smallest active code was."""
 
     threshold: Tensor
 
-    def __init__(self, k: int) -> None:
-        super().__init__()
-        self.k = k
+    def __init__(self, k: int, now: int | None = None) -> None:
+        super().__init__(k, now)
         self.register_buffer("threshold", torch.zeros(()))
 
     def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
         if self.training:
-            least = largest_of_all(pre, self.k * len(pre)).clamp(min=torch.finfo(pre.dtype).tiny)
+            least = largest_of_all(pre, self.passing * len(pre)).clamp(min=torch.finfo(pre.dtype).tiny)
         else:
             least = self.threshold.nextafter(self.threshold.new_tensor(torch.inf))
         return at_least(pre, least)
@@ -45,19 +44,19 @@ def track_threshold(step: Step) -> None:
 
 
 @method
-def batch_topk(k: int = 32) -> Method:
+def batch_topk(k: int = 32, anneal: float = 0.0) -> Method:
     """codes = relu(pre) on the k * B largest of the batch, else 0; at inference where pre is above the threshold.
 
-    The error.
+    The error. anneal: over this share of the steps k falls to its value, from all features.
     """
 
     def coder(W_dec: Tensor) -> Coder:
         check_k("batch_topk", k, W_dec)
-        return Linear(W_dec, BatchTopK(k))
+        return Linear(W_dec, BatchTopK(k, len(W_dec) if anneal else k))
 
     return Method(
         source="Bussmann et al. 2024, arXiv 2412.06410, eqs. 4-5",
         coder=coder,
         losses={"error": (1.0, error)},
-        after_step=(track_threshold,),
+        after_step=(track_threshold, *annealed(k, anneal)),
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unweave.dictionary.core import Coder, Linear, Method, Selection, Step, method
+from unweave.dictionary.core import AfterStep, Coder, Linear, Method, Selection, Step, method
 from unweave.dictionary.kernels.select import largest_of_rows
 from unweave.dictionary.terms import error
+from unweave.schedule import grown
 
 
 def check_k(name: str, k: int, W_dec: Tensor) -> None:
@@ -18,25 +19,59 @@ def check_k(name: str, k: int, W_dec: Tensor) -> None:
         )
 
 
-class TopK(Selection):
-    def __init__(self, k: int) -> None:
+class KLargest(Selection):
+    """Lets k pre-activations of an input pass; while it is trained `now`, which an annealed k is on its way to."""
+
+    now: Tensor
+
+    def __init__(self, k: int, now: int | None = None) -> None:
         super().__init__()
         self.k = k
+        self.register_buffer("now", torch.tensor(now or k))
 
+    @property
+    def passing(self) -> int:
+        return int(self.now) if self.training else self.k
+
+
+def annealed(k: int, share: float) -> tuple[AfterStep, ...]:
+    """Over the first `share` of the steps, k falls linearly from all features to its own value."""
+    if not 0 <= share < 1:
+        raise ValueError(f"anneal is a share of the steps, from 0 to below 1, not {share}")
+
+    def fall(step: Step) -> None:
+        coder = step.dictionary.coder
+        assert isinstance(coder, Linear)
+        assert isinstance(coder.activation, KLargest)
+        left = 1 - grown((step.number + 1) / step.steps, share)
+        coder.activation.now.fill_(k + round(left * (step.dictionary.d_sae - k)))
+
+    return (fall,) if share else ()
+
+
+class TopK(KLargest):
     def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
-        offsets = torch.arange(0, self.k * len(pre) + 1, self.k, device=pre.device)
-        return offsets, largest_of_rows(pre, self.k).flatten()
+        k = self.passing
+        return torch.arange(0, k * len(pre) + 1, k, device=pre.device), largest_of_rows(pre, k).flatten()
 
 
 @method
-def topk(k: int = 32) -> Method:
-    """codes = relu(pre) on the k largest, else 0; the error."""
+def topk(k: int = 32, anneal: float = 0.0) -> Method:
+    """codes = relu(pre) on the k largest, else 0; the error.
+
+    anneal: over this share of the steps k falls to its value, from all features.
+    """
 
     def coder(W_dec: Tensor) -> Coder:
         check_k("topk", k, W_dec)
-        return Linear(W_dec, TopK(k))
+        return Linear(W_dec, TopK(k, len(W_dec) if anneal else k))
 
-    return Method(source="Gao et al. 2024, arXiv 2406.04093, Sect. 2.3", coder=coder, losses={"error": (1.0, error)})
+    return Method(
+        source="Gao et al. 2024, arXiv 2406.04093, Sect. 2.3",
+        coder=coder,
+        losses={"error": (1.0, error)},
+        after_step=annealed(k, anneal),
+    )
 
 
 @method
