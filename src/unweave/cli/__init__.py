@@ -13,6 +13,7 @@ from unweave.cli.methods import methods
 from unweave.cli.pretrain import pretrain
 from unweave.cli.report import report
 from unweave.cli.runs import runs
+from unweave.cli.study import study
 from unweave.cli.train import train
 
 app = typer.Typer(
@@ -23,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for verb in (bench, demo, methods, pretrain, train, evaluate, report, runs):
+for verb in (demo, methods, pretrain, train, evaluate, report, runs, bench, study):
     app.command()(verb)
 
 

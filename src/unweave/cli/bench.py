@@ -50,8 +50,8 @@ def bench(
     settings = {"subject": "othello()" if subject == "othello" else subject, "site": site, "d_sae": d_sae}
     base = override(RunConfig(), {**settings, "data.passes": 2, "training.steps": steps})
     made = Bench(folder, Plan(contenders=chosen, base=base, seeds=seeds, games=games, minutes=minutes))
-    with live.trials(steps, quiet=json) as show:
-        made.explore(show.news, show.report)
+    with live.trials(quiet=json) as show:
+        made.explore(lambda news: show.stage(f"{news.stage}: {news.done} of {news.of}", steps), show)
     with live.stage("scoring on test games", quiet=json):
         board = leaderboard.write(made)
     if json:

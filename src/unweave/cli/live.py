@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from unweave.bench.bench import News
     from unweave.runs import Report
 
 # A file or a pipe has no width; the tables need 110 columns.
@@ -49,27 +48,33 @@ def training(steps: dict[str, int], quiet: bool = False) -> Iterator[Training]:
 
 
 class Trials:
-    """Shows what the bench does: each stage in a line, the trials of the moment as they train."""
+    """Shows what a long series of trainings does: each stage in a line, and those of the moment as they train."""
 
-    def __init__(self, progress: Progress, steps: int) -> None:
-        self.progress, self.steps, self.running = progress, steps, Training(progress, {})
+    def __init__(self, progress: Progress, quiet: bool) -> None:
+        self.progress, self.quiet = progress, quiet
+        self.steps, self.running = 0, Training(progress, {})
 
-    def news(self, news: News) -> None:
+    def stage(self, what: str, steps: int) -> None:
+        """What begins now, in which each training takes so many steps."""
         for task in self.running.tasks.values():
             self.progress.remove_task(task)
-        self.progress.console.print(f"{news.stage}: {news.done} of {news.of} done")
-        self.running = Training(self.progress, {trial.folder: self.steps for trial in news.now})
+        self.steps, self.running = steps, Training(self.progress, {})
+        if not self.quiet:
+            self.progress.console.print(what)
 
-    def report(self, report: Report) -> None:
-        if report.run.name in self.running.tasks:  # the control is none of the trials
-            self.running(report)
+    def __call__(self, report: Report) -> None:
+        name, tasks = report.run.name, self.running.tasks
+        if name not in tasks:
+            tasks[name] = self.progress.add_task(name, total=self.steps, numbers="")
+        self.running(report)
+        if report.values["step"] == self.steps:
+            self.progress.remove_task(tasks.pop(name))
 
 
 @contextmanager
-def trials(steps: int, quiet: bool = False) -> Iterator[Trials]:
-    """steps: how many each trial takes."""
+def trials(quiet: bool = False) -> Iterator[Trials]:
     with training({}, quiet) as shown:
-        yield Trials(shown.progress, steps)
+        yield Trials(shown.progress, quiet)
 
 
 @contextmanager
