@@ -78,6 +78,8 @@ def test_ten_features_ten_squares_strongest_first_and_one_board_a_game(runs: lis
     assert len({features.state_and_square(feature.label)[1] for feature in chosen}) == len(chosen) == 10
     scores = [feature.auroc_within for feature in chosen]
     assert scores == sorted(scores, reverse=True)
+    states = [features.state_and_square(feature.label)[0] for feature in chosen]
+    assert sorted(states.count(state) for state in set(states)) == [2, 2, 3, 3], "each kind in turn"
     for feature in chosen:
         assert len({example.game for example in feature.examples}) == len(feature.examples) <= 6
         values = [example.value for example in feature.examples]
@@ -185,3 +187,10 @@ def test_markup_escapes_text_and_attributes_but_not_markup() -> None:
     assert made == '<p title="&quot;&lt;x&gt;" class="k" stroke-width="1.5">a&lt;b&gt;&amp;<b>c</b></p>'
     assert tag("i") == "<i></i>"
     assert tag("circle", r=8, cx=1 / 3) == '<circle r="8" cx="0.333333"/>'
+
+
+def test_features_are_taken_in_turn() -> None:
+    """Ranked: three of empty squares, one legal, another empty one on a taken square."""
+    ranked = [(0, "empty", 5), (1, "empty", 6), (2, "legal", 5), (3, "legal", 9), (4, "empty", 7), (5, "mine", 6)]
+    assert features._in_turn(ranked, 10) == [0, 3, 5, 4]
+    assert features._in_turn(ranked, 2) == [0, 3]

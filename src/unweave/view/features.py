@@ -54,7 +54,8 @@ class Feature:
 
 
 def best(reading: Reading, n: int = 10, boards: int = 6) -> list[Feature]:
-    """The n features of highest within-position AUROC for their own label, at most one for each square.
+    """The best features of each kind: in turn the one of highest within-position AUROC for its own label that is left
+    of those for mine, theirs, empty and legal, at most one for each square, until there are n; the best first.
 
     Each with its `boards` strongest positions, at most one from each game. Features that never fired are left out.
     """
@@ -65,25 +66,35 @@ def best(reading: Reading, n: int = 10, boards: int = 6) -> list[Feature]:
     pooled, within = tensors["auroc"][rows, known], tensors["auroc_within"][rows, known]
     alive = (label_of >= 0) & (tensors["density"] > 0) & ~pooled.isnan()
     rank = torch.where(alive, within.nan_to_num(0) + 1e-6 * pooled.nan_to_num(0), -1)
-    chosen, squares = [], set()
-    for feature in rank.argsort(descending=True, stable=True).tolist():
-        _, square = state_and_square(int(known[feature]))
-        if rank[feature] < 0 or len(chosen) == n:
-            break
-        if square not in squares:
-            squares.add(square)
-            chosen.append(
-                Feature(
-                    feature,
-                    int(label_of[feature]),
-                    float(pooled[feature]),
-                    float(within[feature]),
-                    float(tensors["density"][feature]),
-                    float(tensors["max"][feature]),
-                    tuple(_examples(reading, feature)[:boards]),
-                )
-            )
-    return chosen
+    ranked = [f for f in rank.argsort(descending=True, stable=True).tolist() if rank[f] >= 0]
+    chosen = _in_turn([(feature, *state_and_square(int(known[feature]))) for feature in ranked], n)
+    return [
+        Feature(
+            feature,
+            int(label_of[feature]),
+            float(pooled[feature]),
+            float(within[feature]),
+            float(tensors["density"][feature]),
+            float(tensors["max"][feature]),
+            tuple(_examples(reading, feature)[:boards]),
+        )
+        for feature in sorted(chosen, key=lambda feature: -float(rank[feature]))
+    ]
+
+
+def _in_turn(ranked: Sequence[tuple[int, str, int]], n: int) -> list[int]:
+    """At most n of (feature, state, square), the best left of each state in turn, no square twice."""
+    chosen: list[int] = []
+    squares: set[int] = set()
+    while True:
+        picked = {}
+        for feature, state, square in ranked:
+            if state not in picked and square not in squares and len(chosen) < n:
+                picked[state] = feature
+                squares.add(square)
+                chosen.append(feature)
+        if not picked:
+            return chosen
 
 
 def _examples(reading: Reading, feature: int) -> list[Example]:

@@ -140,9 +140,10 @@ def best_features(reading: Reading) -> Markup:
     counted = page.in_letters(len(chosen))
     explained = (
         f"Features of {reading.name}, each named by the label it fits best on the half of the games used for choosing. "
-        f"Shown are the {counted} with the highest within-position AUROC for that label on the other half, at most one "
-        "for each square; and for each the scored positions where it is most active, at most one from each game. The "
-        "bar is the activation as a share of the feature's largest. ✓ or ✗: whether the label is true there."
+        f"Shown are {counted}: in turn the best that is left of those for mine, theirs, empty and legal squares, by "
+        "within-position AUROC for its label on the other half, at most one for each square; and for each the scored "
+        "positions where it is most active, at most one from each game. The bar is the activation as a share of the "
+        "feature's largest. ✓ or ✗: whether the label is true there."
     )
     cards = features.cards(chosen, reading)
     return page.section(f"{counted.capitalize()} features", tag("p", explained), switch, *cards)
