@@ -1,4 +1,4 @@
-"""The demo: two methods and two sizes on the bundled OthelloGPT, scored beside the controls, and a page to look at."""
+"""The demo: two methods of two sizes on the bundled OthelloGPT, scored beside the controls, and a page to look at."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unweave.evaluation.controls import Controls, control_of
 from unweave.runs import Run
 from unweave.view import report as page
 
-DICTIONARIES = (("topk(k=64)", 1024), ("topk(k=64)", 512), ("batch_topk(k=64)", 512))
+DICTIONARIES = (("leaky_topk(k=64)", 1024), ("topk(k=64)", 512))
 """Method and size of each, the largest first: they are trained side by side, and the longest should not come last."""
 
 RECIPE = {"data.passes": 2, "training.steps": 2000, "training.lr": 2e-3}

@@ -39,9 +39,9 @@ def verb(*arguments: str | Path) -> str:
 def test_the_demo_makes_scored_runs_and_a_report(made: tuple[Path, str]) -> None:
     folder, _ = made
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("batch_topk-512", "report.html", demo.CONTROL, "topk-1024", "topk-512"),
+        *("leaky_topk-1024", "report.html", demo.CONTROL, "topk-512"),
     ]
-    evaluation = files.read_json(folder / "topk-1024" / "evaluation.json")
+    evaluation = files.read_json(folder / "leaky_topk-1024" / "evaluation.json")
     names = [row["name"] for row in evaluation["rows"]]
     assert names == [
         *("dictionary", "dictionary", "linear probe", "shuffled subject", "neurons mlp_act.0", "residual dimensions"),
@@ -86,7 +86,7 @@ def test_the_demo_does_not_train_again(made: tuple[Path, str]) -> None:
     before = (folder / "topk-512" / "sae.safetensors").stat().st_mtime_ns
     settings = [f"--set={text}" for text in (*SMALL, f"subject={subject}")]
     found = json.loads(verb("demo", folder, "--games", "40", "--json", *settings))
-    assert len(found) == 3
+    assert len(found) == 2
     assert (folder / "topk-512" / "sae.safetensors").stat().st_mtime_ns == before
 
 
@@ -103,9 +103,9 @@ def test_evaluate_trains_its_own_control_and_repeats_itself(made: tuple[Path, st
 def test_runs_and_report(made: tuple[Path, str]) -> None:
     folder, _ = made
     listed = {Path(row["run"]).name: row for row in json.loads(verb("runs", folder, "--json"))}
-    assert {"topk-512", "topk-1024", "batch_topk-512", demo.CONTROL} <= set(listed)
+    assert {"topk-512", "leaky_topk-1024", demo.CONTROL} <= set(listed)
     assert listed["topk-512"]["state"] == "trained"
-    assert "topk-1024" in verb("runs", folder)
+    assert "leaky_topk-1024" in verb("runs", folder)
     page = Path(json.loads(verb("report", folder, "--json"))["report"])
     assert page.stat().st_size > 10_000
     assert verb("report", folder / "topk-512")
@@ -120,7 +120,9 @@ def test_train_from_a_config_file(made: tuple[Path, str], tmp_path: Path) -> Non
     assert theirs == ours | {"seed": 3}
 
 
-@pytest.mark.parametrize("name", ["demo", "pretrain", "train", "evaluate", "report", "runs"])
+@pytest.mark.parametrize(
+    "name", ["demo", "methods", "pretrain", "train", "evaluate", "report", "runs", "bench", "study"]
+)
 def test_every_verb_shows_an_example(name: str) -> None:
     assert "Example" in verb(name, "--help")
     assert f"unweave {name}" in verb(name, "--help")

@@ -7,12 +7,14 @@ pretrain, muon    training one, whatever the data
 othello_training  training one on Othello, in a folder
 disk, card        one on disk, and what is said of it; the bundled one
 control           one that has learned nothing
+toy               one whose features are known
 othello           OthelloGPTs in the formats of others
 legality          how well a subject knows Othello
 """
 
-import unweave.subject.control  # enters the registry, as the next does
-import unweave.subject.othello  # noqa: F401
+import unweave.subject.control  # enters the registry, as the next do
+import unweave.subject.othello
+import unweave.subject.toy  # noqa: F401
 from unweave.subject.base import SUBJECTS as SUBJECTS
 from unweave.subject.base import Alphabet as Alphabet
 from unweave.subject.base import Edit as Edit

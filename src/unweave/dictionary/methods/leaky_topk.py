@@ -16,7 +16,7 @@ def leak(u: Tensor, least: Tensor, epsilon: Tensor | float) -> Tensor:
 
     Where `least` is 0 there is nothing below it.
     """
-    return torch.where(u >= least, u, u * (epsilon / least.where(least > 0, 1)))
+    return u * torch.where(u >= least, 1.0, epsilon / least.where(least > 0, 1))
 
 
 class LeakyTopK(Activation):
@@ -29,7 +29,8 @@ class LeakyTopK(Activation):
 
     def forward(self, pre: Tensor) -> Tensor:
         u = pre.relu()
-        least = u.gather(-1, largest_of_rows(u.detach(), self.k)).amin(-1, keepdim=True)
+        columns = largest_of_rows(u.detach(), self.k)
+        least = (u.detach() if self.relative else u).gather(-1, columns).amin(-1, keepdim=True)
         return leak(u, least, self.epsilon * least if self.relative else self.epsilon)
 
     def rescale_(self, factor: float) -> None:
