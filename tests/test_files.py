@@ -180,3 +180,11 @@ def test_tensors_keep_their_gradients_to_themselves(tmp_path: Path) -> None:
     weight: Tensor = torch.ones(3, requires_grad=True)
     files.write_tensors(tmp_path / "a.safetensors", {"w": weight})
     assert not files.read_tensors(tmp_path / "a.safetensors")[0]["w"].requires_grad
+
+
+def test_a_folder_is_claimed_for_one_set_of_settings(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "settings.json"
+    files.claim(path, {"a": 1, "b": {"c": (2, 3)}})
+    files.claim(path, {"b": {"c": [2, 3]}, "a": 1})
+    with pytest.raises(ValueError, match=r"b\.c is \[2, 3\] there, 4 here; d is None there, 5 here\): choose another"):
+        files.claim(path, {"a": 1, "b": {"c": 4}, "d": 5})

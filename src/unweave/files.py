@@ -56,6 +56,35 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path} is damaged or half-written: {error}") from None
 
 
+def claim(path: Path, settings: Mapping[str, Any]) -> None:
+    """Write down what a folder's contents were made with; if that is there already, it must be the same.
+
+    Raises ValueError that names what differs: results of other settings would be taken for these.
+    """
+    ours = json.loads(json.dumps(settings))
+    if not path.exists():
+        write_json(path, ours)
+        return
+    here, there = leaves(ours), leaves(read_json(path))
+    differ = [
+        f"{name} is {there.get(name)!r} there, {here.get(name)!r} here"
+        for name in sorted(here.keys() | there.keys())
+        if here.get(name) != there.get(name)
+    ]
+    if differ:
+        raise ValueError(
+            f"{path.parent} was made with other settings ({'; '.join(differ)}): choose another folder, or delete it"
+        )
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None) -> None:
     """A safetensors file; each value of `metadata` is stored as JSON in its header."""
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -130,20 +130,13 @@ def _claim(folder: Path, config: RunConfig) -> Run:
         if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
             raise ValueError(f"{folder} exists and is not a run: choose another folder")
         return run
-    theirs, ours = _leaves(to_dict(run.config)), _leaves(to_dict(config))
+    theirs, ours = files.leaves(to_dict(run.config)), files.leaves(to_dict(config))
     differ = [f"{name} is {theirs[name]!r} there, {ours[name]!r} here" for name in ours if theirs[name] != ours[name]]
     if differ:
         raise ValueError(
             f"{folder} holds a run with other settings ({'; '.join(differ)}): choose another folder, or delete it"
         )
     return run
-
-
-def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 class _Job:

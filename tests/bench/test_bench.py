@@ -119,3 +119,17 @@ def test_the_table_has_a_row_for_every_method_and_control(finished: Bench) -> No
     text = markdown("method", list(rows(board)))
     assert text.count("\n") == 1 + 2 + len(board["controls"])
     assert "± " in text
+
+
+def test_a_folder_of_other_settings_is_refused(finished: Bench, subject: str) -> None:
+    other = plan(subject)
+    with pytest.raises(ValueError, match=r"other settings \(base\.d_sae is 16 there, 8 here\)"):
+        Bench(finished.folder, Plan(**{**vars(other), "base": override(other.base, {"d_sae": 8})}))
+    with pytest.raises(ValueError, match="games is 40 there, 20 here"):
+        Bench(finished.folder, Plan(**{**vars(other), "games": 20}))
+
+
+def test_a_method_that_does_not_fit_is_told_before_anything_is_written(subject: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="does not fit a dictionary of d_sae=16"):
+        Bench(tmp_path / "bench", plan(subject, those={"topk": ["topk(k=17)"]}))
+    assert not (tmp_path / "bench").exists()

@@ -14,7 +14,8 @@ from typing import Any
 
 from unweave import files, runs
 from unweave.bench.trial import Contenders, Trial, stages
-from unweave.config import RunConfig, override
+from unweave.config import RunConfig, override, to_dict
+from unweave.dictionary import Dictionary
 from unweave.evaluation.context import Context
 from unweave.evaluation.controls import Controls, control_of
 from unweave.evaluation.evaluate import defined
@@ -71,11 +72,15 @@ class Bench:
     """A folder of trials: a run each, with validation.json and test.json in it once scored. Begun again, it goes on."""
 
     def __init__(self, folder: Path, plan: Plan) -> None:
-        """Raises ValueError for a site, subject or method that cannot be, before anything is written."""
+        """Raises ValueError for a site, subject or method that cannot be, or a folder of other settings."""
         self.folder, self.plan = folder, plan
+        for calls in plan.contenders.values():
+            for call in calls:
+                Dictionary(plan.base.d_sae, plan.base.d_sae, call)
         shared = plan.base.subject, plan.base.site
         self.validation = Context(*shared, n_games=plan.games, seed=2, split="validation")
         self.test = Context(*shared, n_games=plan.games, seed=1)
+        files.claim(folder / "bench.json", {"base": to_dict(plan.base), "rates": plan.rates, "games": plan.games})
 
     def run_of(self, trial: Trial) -> Run:
         return Run(self.folder / "runs" / trial.folder)

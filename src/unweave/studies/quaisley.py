@@ -149,8 +149,10 @@ def carry_out(
 ) -> dict[str, Any]:
     """Tune on validation games, train, score on test games; what study.json in its folder then holds.
 
-    Begun again it goes on where it was.
+    Begun again it goes on where it was. Raises ValueError for a folder of a study with other settings.
     """
+    settings = {field: getattr(study, field) for field in ("subject", "site", "d_sae", "games", "held_out", "seed")}
+    files.claim(study.folder / "settings.json", settings)
     tuned = _tune(study, on_stage, on_report)
     jobs: dict[Path, RunConfig] = {}
     for entry in ENTRIES:

@@ -63,7 +63,7 @@ def histogram(density: Sequence[float], *, highest: int, title: str) -> Markup:
     ]
     names.append(tag("text", "dead", x=48, y=134, text_anchor="middle"))
     floor = tag("path", class_="axis", d=f"M38 {y.start}H58M{x.start} {y.start}H{x.end}")
-    return _chart(260, 140, [_rules(y, 38, x.end), *bars, floor, *names], title)
+    return chart(260, 140, [rules(y, 38, x.end), *bars, floor, *names], title)
 
 
 def _share(low: int, high: int, bin_: int) -> str:
@@ -84,7 +84,7 @@ class Point:
 def scatter(points: Sequence[Point], *, x_title: str, y_title: str, title: str) -> Markup:
     """Dots with their names beside them. An axis starts at zero unless that would leave half of it empty."""
     x, y = around([p.x for p in points], 46, 420), around([p.y for p in points], 230, 28)
-    parts = [_rules(y, x.start, x.end)]
+    parts = [rules(y, x.start, x.end)]
     parts += [tag("text", written(v), x=x.at(v), y=246, text_anchor="middle") for v in x.ticks(5)]
     parts.append(tag("path", class_="axis", d=f"M{x.start} {y.start}H{x.end}"))
     parts.append(tag("text", f"{x_title} →", class_="title", x=x.end, y=264, text_anchor="end"))
@@ -94,11 +94,11 @@ def scatter(points: Sequence[Point], *, x_title: str, y_title: str, title: str) 
         at = (x.at(p.x), y.at(p.y))
         note = tag("title", f"{p.name}: {x_title} {p.x:.4g}, {y_title} {p.y:.4g}")
         parts.append(tag("circle", note, class_=f"dot group-{p.group % 6}", cx=at[0], cy=at[1], r=4.5))
-        parts.append(_label(p.name, at, taken, x.end))
-    return _chart(424, 270, parts, title)
+        parts.append(label(p.name, at, taken, x.end))
+    return chart(424, 270, parts, title)
 
 
-def _label(name: str, at: tuple[Number, Number], taken: list[Box], right: Number) -> Markup:
+def label(name: str, at: tuple[Number, Number], taken: list[Box], right: Number) -> Markup:
     """A dot's name where it covers nothing: at its right or left, and as little above or below as will do."""
     width, (x, y) = 6.8 * len(name), at
     places = [
@@ -129,10 +129,10 @@ def curves(lines: Sequence[Curve], shown: int, *, title: str) -> Markup:
     drawn = [[(a, b) for a, b in line if b > 0 and math.isfinite(b)] for line in lines]
     every = [pair for line in drawn for pair in line]
     if not every:
-        return _chart(260, 140, [tag("text", "nothing was recorded", x=130, y=70, text_anchor="middle")], title)
+        return chart(260, 140, [tag("text", "nothing was recorded", x=130, y=70, text_anchor="middle")], title)
     x = Axis(0, max([a for a, _ in every] + [1]), 38, 246)
     y = logarithmic([b for _, b in every], 118, 14)
-    parts = [_rules(y, x.start, x.end), tag("path", class_="axis", d=f"M{x.start} {y.start}H{x.end}")]
+    parts = [rules(y, x.start, x.end), tag("path", class_="axis", d=f"M{x.start} {y.start}H{x.end}")]
     parts += [tag("text", written(v), x=x.at(v), y=134, text_anchor="middle") for v in x.ticks(3)]
     order = [i for i in range(len(drawn)) if i != shown] + [shown]
     for i in order:
@@ -144,7 +144,7 @@ def curves(lines: Sequence[Curve], shown: int, *, title: str) -> Markup:
         parts.append(tag("circle", class_="end", cx=x.at(a), cy=y.at(b), r=2.6))
         above = y.at(b) - 7 if y.at(b) > 40 else y.at(b) + 15
         parts.append(tag("text", f"{b:.3g}", class_="count", x=x.at(a), y=above, text_anchor="end"))
-    return _chart(260, 140, parts, title)
+    return chart(260, 140, parts, title)
 
 
 def _thinned(line: Curve, most: int = 200) -> Curve:
@@ -153,7 +153,7 @@ def _thinned(line: Curve, most: int = 200) -> Curve:
     return [*line[:-1:stride], line[-1]]
 
 
-def _rules(y: Axis, left: Number, right: Number) -> Markup:
+def rules(y: Axis, left: Number, right: Number) -> Markup:
     """Hairlines at the ticks of y, with their labels at the left."""
     lines = [
         join([tag("path", class_="rule", d=f"M{left} {y.at(v):.1f}H{right}"), _tick(v, left, y.at(v))])
@@ -166,7 +166,7 @@ def _tick(value: Number, left: Number, at: Number) -> Markup:
     return tag("text", written(value), x=left - 6, y=at + 3.5, text_anchor="end")
 
 
-def _chart(width: int, height: int, parts: Sequence[str], title: str) -> Markup:
+def chart(width: int, height: int, parts: Sequence[str], title: str) -> Markup:
     return tag(
         "svg",
         tag("title", title),

@@ -1,0 +1,74 @@
+"""Writes docs/leaderboard.md and its pictures from a finished bench: `python docs/leaderboard.py runs/bench`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from unweave.bench import leaderboard
+from unweave.view.leaderboard import best_level, markdown, rows
+from unweave.view.pareto import picture
+
+HERE = Path(__file__).parent
+CONTROLS = ("linear probe", "always on")
+PICTURES = (
+    ("fvu/1", "FVU", "lower", ()),
+    ("ce_score/1", "CE score", "higher", ()),
+    ("pairs/1", "distinct pairs", "higher", ("neurons",)),
+    ("pairs_within/1", "distinct pairs within position", "higher", ("neurons",)),
+    ("coverage_128/1", "coverage", "higher", CONTROLS),
+    ("reconstruction_128/1", "board reconstruction", "higher", CONTROLS),
+)
+
+
+def page(board: dict[str, Any], command: str) -> str:
+    base, games = board["base"], board["games"]["test"]
+    made = f"Made by `{command}`, then `.venv/bin/python docs/leaderboard.py`."
+    lines = [
+        "# Leaderboard",
+        "",
+        f"Every sparsity method at `{base['site']}` of the bundled OthelloGPT, {base['d_sae']} features, "
+        f"{base['training']['steps']} steps of {base['training']['batch']} activations, one stream for all. Each was "
+        f"tried with the learning rates {', '.join(f'{rate:g}' for rate in board['rates'])} at its first level; rate "
+        f"and level are chosen on validation games, figures are of {games['scored_on']} test games. Mean ± standard "
+        "deviation over seeds.",
+        "",
+        "## At its best by distinct pairs",
+        "",
+        made,
+        "",
+        markdown("method", list(rows(board))),
+        "",
+        "## Sparsity and what it costs",
+        "",
+        made,
+        "",
+        *[f"![{title} against L0]({_file(metric)})\n" for metric, title, _, _ in PICTURES],
+        "## Every level",
+        "",
+        made,
+        "",
+        markdown("call", [(level["call"], level) for method in board["methods"] for level in method["levels"]]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _file(metric: str) -> str:
+    return f"pareto-{metric.partition('/')[0].replace('_', '-')}.svg"
+
+
+def main(folder: Path, command: str) -> None:
+    board = leaderboard.read(folder)
+    if not any(best_level(method) for method in board["methods"]):
+        raise ValueError(f"no method of {folder} has been scored")
+    names = [row["name"] for row in board["controls"]]
+    for metric, title, better, controls in PICTURES:
+        shown = [name for name in names if name.startswith(tuple(controls) or ("no control",))]
+        (HERE / _file(metric)).write_text(picture(board, metric, title, better, shown), encoding="utf-8")
+    (HERE / "leaderboard.md").write_text(page(board, command), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/bench"), " ".join(sys.argv[2:]) or "unweave bench othello")
