@@ -68,7 +68,8 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """subject, site: whose activations, and where. method, d_sae: which dictionary, with how many features.
+    """subject, site: whose activations, and where; several sites joined by + are read as one.
+    method, d_sae: which dictionary, with how many features.
     encoder: "affine()", or what comes before it; objective: what the reconstruction is to be close in.
     start: where the encoder's weights start; b_dec: where that does, "zero", "mean" or "geometric_median";
     normalise: "none", "scale", "centre", "each" or "whiten"; revive: what brings dead features back;

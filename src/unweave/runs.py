@@ -27,8 +27,8 @@ from unweave.config import RunConfig, from_dict, to_dict
 from unweave.dictionary import METHODS, Dictionary, export
 from unweave.othello import games
 from unweave.registry import parse
+from unweave.subject import joined
 from unweave.subject import load as load_subject
-from unweave.subject.sites import resolve
 from unweave.training import checkpoint, log
 from unweave.training.loop import Trainer
 
@@ -201,7 +201,7 @@ class _Group:
         self.model = load_subject(shared.subject)
         self.sites = sorted({job.config.site for job in jobs})
         widths = self.model.sites()
-        self.trainers = [Trainer(job.config, widths[resolve(job.config.site, widths)]) for job in jobs]
+        self.trainers = [Trainer(job.config, sum(joined.widths(job.config.site, widths))) for job in jobs]
 
     def train(self, pool: Executor, on_report: Callable[[Report], None]) -> None:
         """Until all are done or `stopped` is set, with the work itself in `pool`."""

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from unweave.othello import games, tokens
+from unweave.subject import joined
 from unweave.subject.base import Subject
-from unweave.subject.sites import resolve
 
 # Games per forward pass: enough to keep the matrix products busy, few enough that a layer's activations stay in cache.
 _PASS = 64
@@ -31,7 +31,8 @@ class Harvest:
 
 
 def harvest(subject: Subject, moves: Tensor, sites: Sequence[str]) -> Harvest:
-    """The activations at `sites` at every position of the games `moves [G, T]` at which the subject saw a move.
+    """The activations at `sites`, single or joined, at every position of the games `moves [G, T]` at which the subject
+    saw a move.
 
     A game's last move is left out where the subject has no position for it (59 of 60 for the OthelloGPTs).
     Raises ValueError for an unknown site.
@@ -39,12 +40,12 @@ def harvest(subject: Subject, moves: Tensor, sites: Sequence[str]) -> Harvest:
     ids = tokens.encode(moves)[:, : subject.n_positions]
     game, ply = (ids != tokens.PAD).nonzero(as_tuple=True)
     widths = subject.sites()
-    vectors = {site: torch.empty(len(game), widths[resolve(site, widths)]) for site in sites}
+    vectors = {site: torch.empty(len(game), sum(joined.widths(site, widths))) for site in sites}
     at = 0
     for part in ids.split(_PASS):
         seen = part != tokens.PAD
         n = int(seen.sum())
-        for site, x in subject.read(part, sites).items():
+        for site, x in joined.read(subject, part, sites).items():
             vectors[site][at : at + n] = x[seen]
         at += n
     return Harvest(vectors, game, ply)

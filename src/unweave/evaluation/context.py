@@ -20,8 +20,8 @@ from unweave.evaluation.ground_truth import BoardLabels
 from unweave.evaluation.readout import Readout
 from unweave.evaluation.truth import TruthScores, score
 from unweave.othello import games, labels, tokens
-from unweave.subject import load
-from unweave.subject.sites import parse, resolve
+from unweave.subject import joined, load
+from unweave.subject.sites import parse
 
 # Games for what needs whole forward passes (cross-entropy, legal moves): the first of half B.
 _FORWARD_GAMES = 400
@@ -58,11 +58,11 @@ class Context:
             )
         self.call, self.n_games, self.seed, self.split = subject, n_games, seed, split
         self.subject = load(subject)
-        self.site = resolve(site, self.subject.sites())
+        self.site = joined.resolve(site, self.subject.sites())
 
     def fits(self, config: RunConfig) -> bool:
         """Whether a run's dictionary can be scored here."""
-        return config.subject == self.call and resolve(config.site, self.subject.sites()) == self.site
+        return config.subject == self.call and joined.resolve(config.site, self.subject.sites()) == self.site
 
     @property
     def games(self) -> dict[str, Any]:
@@ -79,8 +79,8 @@ class Context:
 
     @property
     def neurons(self) -> str:
-        """The site of the MLP neurons nearest to `site`: those of its layer."""
-        _, layer = parse(self.site)
+        """The site of the MLP neurons nearest to `site`: those of its layer, the first of several."""
+        _, layer = parse(self.site.partition("+")[0])
         return f"mlp_act.{layer or 0}"
 
     @cached_property

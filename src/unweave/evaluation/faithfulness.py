@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from unweave.subject import joined
 from unweave.subject.base import Edit, Subject
-from unweave.subject.sites import resolve
 
 Reconstruct = Callable[[Tensor], Tensor]
 """From activations `[n, D]` to what takes their place, `[n, D]`."""
@@ -45,9 +46,9 @@ class Faithfulness:
 
         Raises ValueError for an unknown site, shapes that do not fit, no position to count, activations not finite.
         """
-        self._site = resolve(site, subject.sites())
-        if mean.shape != (subject.sites()[self._site],):
-            width = subject.sites()[self._site]
+        self._site = joined.resolve(site, subject.sites())
+        width = sum(joined.widths(site, subject.sites()))
+        if mean.shape != (width,):
             raise ValueError(f"{self._site} has width {width}: its mean cannot have shape {list(mean.shape)}")
         if tokens.ndim != 2 or tokens.shape[1] < 2:
             raise ValueError(f"tokens should be [G, S + 1], at least two in a row, not {list(tokens.shape)}")
@@ -92,32 +93,29 @@ class Faithfulness:
         rows = []
         for start in range(0, len(self._tokens), self._batch):
             part = slice(start, start + self._batch)
-            edits = {} if replace is None else {self._site: self._edit(replace, self._there[part, :-1])}
-            logits = self._subject.run(self._tokens[part, :-1], edits)
+            inputs, there = self._tokens[part, :-1], self._there[part, :-1]
+            edits = {} if replace is None else self._edits(replace, inputs, there)
+            logits = self._subject.run(inputs, edits)
             counted = self._counted[part].to(logits.device)
             rows.append(logits[counted].float().log_softmax(-1).to(self._tokens.device))
         return torch.cat(rows)
 
-    def _edit(self, replace: Reconstruct, where: Tensor) -> Edit:
-        """`replace`, applied to the vectors of the positions `where [B, S]` only."""
-
-        def edit(x: Tensor) -> Tensor:
-            here = where.to(x.device)
-            before = x[here]
-            after = replace(before)
-            if after.shape != before.shape:
-                shapes = f"{list(after.shape)} for {list(before.shape)}"
-                raise ValueError(
-                    f"the reconstructions at {self._site} have another shape than the activations: {shapes}"
-                )
-            for what, values in (("activations", before), ("reconstructions", after)):
-                if not values.isfinite().all():
-                    raise ValueError(f"the {what} at {self._site} have NaN or infinite values")
-            edited = x.clone()
-            edited[here] = after.to(x)
-            return edited
-
-        return edit
+    def _edits(self, replace: Reconstruct, tokens: Tensor, where: Tensor) -> dict[str, Edit]:
+        """`replace`, applied to what the subject has at the site, at the positions `where [B, S]` only. Of several
+        joined sites all are read before any is replaced."""
+        x = joined.read(self._subject, tokens, [self._site])[self._site].clone()
+        here = where.to(x.device)
+        before = x[here]
+        after = replace(before)
+        if after.shape != before.shape:
+            shapes = f"{list(after.shape)} for {list(before.shape)}"
+            raise ValueError(f"the reconstructions at {self._site} have another shape than the activations: {shapes}")
+        for what, values in (("activations", before), ("reconstructions", after)):
+            if not values.isfinite().all():
+                raise ValueError(f"the {what} at {self._site} have NaN or infinite values")
+        x[here] = after.to(x)
+        parts = joined.split(x, self._site, self._subject.sites())
+        return {part: partial(_stand_in, y) for part, y in parts.items()}
 
     def _cross_entropy(self, log_probs: Tensor) -> float:
         return -float(log_probs.gather(1, self._targets[:, None]).double().mean())
@@ -127,6 +125,11 @@ class Faithfulness:
         if self._allowed is None:
             return {}
         return {name: float(self._allowed.gather(1, log_probs.argmax(1, keepdim=True)).double().mean())}
+
+
+def _stand_in(y: Tensor, x: Tensor) -> Tensor:
+    """An edit that puts y in the place of whatever is there."""
+    return y
 
 
 def _mean_divergence(p: Tensor, q: Tensor) -> float:
