@@ -9,9 +9,11 @@ from typing import Any
 
 from unweave.dictionary import METHODS
 from unweave.dictionary.encoder import ENCODERS
+from unweave.dictionary.initial import STARTS
 from unweave.dictionary.objective import OBJECTIVES
 from unweave.dictionary.revive import REVIVALS
 from unweave.registry import Registry
+from unweave.training.optimisers import OPTIMISERS
 
 HEAD = """# Methods
 
@@ -29,6 +31,8 @@ PARTS: tuple[tuple[str, str, Registry[Any]], ...] = (
     ("Objectives", "`--set objective=...`: what a reconstruction is to be close in.", OBJECTIVES),
     ("Revivals", "`--set revive=...`: what brings dead features back.", REVIVALS),
     ("Encoders", "`--set encoder=...`: what stands before the method's own.", ENCODERS),
+    ("First weights", "`--set start=...`: what the encoder reads along at first.", STARTS),
+    ("Optimisers", "`--set training.optimiser=...`.", OPTIMISERS),
 )
 
 

@@ -69,6 +69,7 @@ class TrainingConfig:
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """subject, site: whose activations, and where; several sites joined by + are read as one.
+    target: the site to reconstruct, if not that one: a transcoder; skip: with a linear path beside its codes.
     method, d_sae: which dictionary, with how many features.
     encoder: "affine()", or what comes before it; objective: what the reconstruction is to be close in.
     start: where the encoder's weights start; b_dec: where that does, "zero", "mean" or "geometric_median";
@@ -77,6 +78,8 @@ class RunConfig:
 
     subject: str = "othello()"
     site: str = "resid_post.0"
+    target: str = ""
+    skip: bool = False
     method: str = "topk(k=64)"
     d_sae: int = 1024
     encoder: str = "affine()"

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from unweave import files
 from unweave.activations.buffer import Place, Vectors, shuffled
@@ -157,7 +158,7 @@ class _Job:
             self.place, self.before, self.work = Place(*about["place"]), about["seconds"], about["core_seconds"]
             log.rewind(self.run.folder / "metrics.jsonl", trainer.step)
         else:
-            trainer.fit_(sample[self.config.site])
+            trainer.fit_(*_of(sample, self.config))
             files.write_text(self.run.folder / "metrics.jsonl", "")
         files.write_json(self.run.folder / "config.json", {"config": to_dict(self.config), "hash": self.config.hash})
 
@@ -165,18 +166,18 @@ class _Job:
     def seconds(self) -> float:
         return self.before + time.perf_counter() - self.began
 
-    def update(self, x: Any, after: Place, on_report: Callable[[Report], None]) -> None:
+    def update(self, vectors: Vectors, after: Place, on_report: Callable[[Report], None]) -> None:
         if self.trainer.done or after <= self.place:  # another run of the group was further behind
             return
         began = time.thread_time()
-        values, self.place = self.trainer.update(x), after
+        values, self.place = self.trainer.update(*_of(vectors, self.config)), after
         self.work += time.thread_time() - began
         if values is not None:
             values |= {"seconds": round(self.seconds, 3), "core_seconds": round(self.work, 3)}
             log.append(self.run.folder / "metrics.jsonl", values)
             on_report(Report(self.run, values))
         if self.trainer.done:
-            self.finish(x)
+            self.finish(vectors[self.config.site])
         elif self.trainer.step % self.config.training.checkpoint_every == 0:
             place, spent = [after.round, after.batch], {"seconds": self.seconds, "core_seconds": self.work}
             checkpoint.save(self.trainer, self.state, {"place": place, **spent})
@@ -199,9 +200,9 @@ class _Group:
         shared = jobs[0].config
         self.jobs, self.stopped = jobs, threading.Event()
         self.model = load_subject(shared.subject)
-        self.sites = sorted({job.config.site for job in jobs})
-        widths = self.model.sites()
-        self.trainers = [Trainer(job.config, sum(joined.widths(job.config.site, widths))) for job in jobs]
+        self.sites = sorted({site for job in jobs for site in (job.config.site, job.config.target) if site})
+        width = {site: sum(joined.widths(site, self.model.sites())) for site in self.sites}
+        self.trainers = [Trainer(job.config, width[job.config.site], width.get(job.config.target)) for job in jobs]
 
     def train(self, pool: Executor, on_report: Callable[[Report], None]) -> None:
         """Until all are done or `stopped` is set, with the work itself in `pool`."""
@@ -218,9 +219,14 @@ class _Group:
         )
         while not (self.stopped.is_set() or all(job.trainer.done for job in jobs)):
             after, vectors = next(stream)
-            steps = [pool.submit(job.update, vectors[job.config.site], after, on_report) for job in jobs]
+            steps = [pool.submit(job.update, vectors, after, on_report) for job in jobs]
             for step in steps:
                 step.result()
+
+
+def _of(vectors: Vectors, config: RunConfig) -> tuple[Tensor, Tensor | None]:
+    """What a run reads, and what it is to reconstruct, if that is of another site."""
+    return vectors[config.site], vectors[config.target] if config.target else None
 
 
 def _ahead(items: Iterator[Vectors], pool: Executor) -> Iterator[Vectors]:
@@ -238,7 +244,8 @@ def _card(config: RunConfig, seconds: float) -> str:
     method = METHODS.build(config.method)
     t = config.training
     vectors = t.steps * t.batch
-    return f"""# {config.method} on {config.site} of {config.subject}
+    to = f" to {config.target}" if config.target else ""
+    return f"""# {config.method} on {config.site}{to} of {config.subject}
 
 {config.d_sae} features, trained on {vectors:,} activations ({t.steps} steps of {t.batch}) in {seconds:.0f} s.
 

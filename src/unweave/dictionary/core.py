@@ -94,7 +94,12 @@ class Selection(Activation):
 
 
 class Coder(nn.Module, ABC):
-    """How inputs become codes. It owns the encoder's weights, features on the last axis of each."""
+    """How inputs become codes. It owns the encoder's weights, features on the last axis of each.
+
+    reads_decoder: whether it has none of its own, and reads along the decoder's rows.
+    """
+
+    reads_decoder = False
 
     @abstractmethod
     def pre(self, x: Tensor, W_dec: Tensor, b_dec: Tensor, features: Tensor | None = None) -> Tensor:
@@ -180,6 +185,8 @@ class Dictionary(nn.Module):
     """The normalisation of what comes in, a lift where the encoder is deep, a coder and a decoder.
 
     x_hat = codes W_dec + b_dec, in normalised units; `encode` takes and `decode` gives the subject's own units.
+    With a `d_out` it is a transcoder: x_hat is of another site than x (Dunefsky et al. 2024, arXiv 2406.11944), with a
+    normalisation of its own and, with `skip`, x W_skip added (Paulo et al. 2025, arXiv 2501.18823).
     """
 
     def __init__(
@@ -190,32 +197,42 @@ class Dictionary(nn.Module):
         *,
         encoder: str = "affine()",
         normalise: str = "none",
+        d_out: int | None = None,
+        skip: bool = False,
         seed: int = 0,
     ) -> None:
         """Random unit decoder rows from `seed`. Raises ValueError for a width below 1, or a method, encoder or
         normalisation that cannot be."""
         super().__init__()
-        if d_in < 1 or d_sae < 1:
+        if min(d_in, d_sae, 1 if d_out is None else d_out) < 1:
             raise ValueError(
                 f"a dictionary needs at least one input and one feature, not d_in {d_in} and d_sae {d_sae}"
             )
         self.call, self.method = method, METHODS.build(method)
-        self.encoder, self.normalise = encoder, normalise
+        self.encoder, self.normalise, self.skip = encoder, normalise, skip
+        self.d_in, self.d_sae, self.d_out = d_in, d_sae, d_out or d_in
+        self.transcodes = d_out is not None
+        if self.transcodes and normalise == "each":
+            raise ValueError('normalise="each" cannot be undone in a transcoder: its targets\' lengths are not known')
+        if skip and not self.transcodes:
+            raise ValueError("a skip from a site to itself would copy it: it is for transcoders")
         generator = torch.Generator().manual_seed(seed)
-        rows = torch.randn(d_sae, d_in, generator=generator)
-        self.W_dec = nn.Parameter(rows / rows.norm(dim=1, keepdim=True))
-        self.b_dec = nn.Parameter(torch.zeros(d_in))
-        self.coder = self.method.coder(self.W_dec.detach())
+        self.W_dec = nn.Parameter(_unit_rows(d_sae, self.d_out, generator))
+        self.b_dec = nn.Parameter(torch.zeros(self.d_out))
+        reads = _unit_rows(d_sae, d_in, generator) if self.transcodes else self.W_dec.detach()
+        self.coder = self.method.coder(reads)
+        if self.transcodes and self.coder.reads_decoder:
+            raise ValueError(f"{method} reads inputs along its decoder's rows: it cannot transcode")
         self.lift = ENCODERS.build(encoder)(d_in, generator)
         self.input = normalisation(d_in, normalise)
+        self.output = normalisation(self.d_out, normalise) if self.transcodes else None
+        self.W_skip = nn.Parameter(torch.zeros(d_in, self.d_out)) if skip else None
 
     @property
-    def d_in(self) -> int:
-        return self.W_dec.shape[1]
-
-    @property
-    def d_sae(self) -> int:
-        return self.W_dec.shape[0]
+    def origin(self) -> Tensor:
+        """`[d_in]`: where inputs are read from, in normalised units: b_dec, but in a transcoder, where that is of
+        another site, zero."""
+        return self.b_dec.new_zeros(self.d_in) if self.transcodes else self.b_dec
 
     def pre(self, x: Tensor) -> Tensor:
         """Pre-activations `[B, F]` of `x [B, D]`."""
@@ -223,7 +240,7 @@ class Dictionary(nn.Module):
 
     def pre_normalised(self, x: Tensor, features: Tensor | None = None) -> Tensor:
         """Pre-activations `[B, F]` of inputs in normalised units, or those of some features only."""
-        return self.coder.pre(self.lift(x, self.b_dec), self.W_dec, self.b_dec, features)
+        return self.coder.pre(self.lift(x, self.origin), self.W_dec, self.origin, features)
 
     def encode(self, x: Tensor) -> Codes:
         """The codes of `x [B, D]`. Raises ValueError when x is of another width."""
@@ -233,16 +250,25 @@ class Dictionary(nn.Module):
 
     def encode_normalised(self, x: Tensor) -> Codes:
         """The codes of inputs in normalised units."""
-        return self.coder(self.lift(x, self.b_dec), self.W_dec, self.b_dec)
+        return self.coder(self.lift(x, self.origin), self.W_dec, self.origin)
 
-    def decode_normalised(self, codes: Codes) -> Tensor:
-        """The reconstruction `[B, D]` of codes, in normalised units."""
-        return combine(codes, self.W_dec) + self.b_dec
+    def decode_normalised(self, codes: Codes, x: Tensor) -> Tensor:
+        """The reconstruction `[B, d_out]` of codes of inputs `x [B, D]`, all in normalised units."""
+        x_hat = combine(codes, self.W_dec) + self.b_dec
+        return x_hat if self.W_skip is None else x_hat + x @ self.W_skip
 
     def decode(self, codes: Codes, x: Tensor | None = None) -> Tensor:
-        """The reconstruction `[B, D]` of codes. Only a dictionary that normalises each vector by itself needs to know
-        the inputs `x [B, D]` for it: it raises ValueError without."""
-        return self.input.undo(self.decode_normalised(codes), x)
+        """The reconstruction `[B, d_out]` of codes. Only a dictionary that normalises each vector by itself, or has a
+        skip, needs to know the inputs `x [B, D]` for it: it raises ValueError without."""
+        if x is None and self.skip:
+            raise ValueError("a part of what this transcoder writes skips the codes: to decode, give the inputs too")
+        before = torch.empty(0) if x is None else self.input(x)
+        return (self.output or self.input).undo(self.decode_normalised(codes, before), x)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decode(self.encode(x), x)
+
+
+def _unit_rows(n: int, width: int, generator: torch.Generator) -> Tensor:
+    rows = torch.randn(n, width, generator=generator)
+    return rows / rows.norm(dim=1, keepdim=True)

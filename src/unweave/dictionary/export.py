@@ -21,25 +21,34 @@ def fold(trained: Dictionary) -> Dictionary:
     """The same dictionary in the subject's own units: codes are lengths along unit directions of the activations.
 
     With x' = (x - m) s: b_dec becomes b_dec / s + m, and everything that adds to or is compared with a pre-activation
-    (biases, thresholds) is divided by s; W_enc and W_dec stay. Any other normalisation stays as it is.
+    (biases, thresholds) is divided by s; W_enc and W_dec stay. Any other normalisation, and a transcoder's, stay.
     """
-    foldable = isinstance(trained.input, Shifted)
-    d_in, d_sae, encoder = trained.d_in, trained.d_sae, trained.encoder
-    kind = "none" if foldable else trained.normalise
-    folded = Dictionary(d_in, d_sae, trained.call, encoder=encoder, normalise=kind)
+    foldable = isinstance(trained.input, Shifted) and not trained.transcodes
+    about = _about(trained) | ({"normalise": "none"} if foldable else {})
+    folded = Dictionary(trained.d_in, trained.d_sae, trained.call, **about)
     folded.load_state_dict(trained.state_dict())
-    if isinstance(trained.input, Shifted):
+    if foldable:
         factor = 1 / scale_of(trained)
         folded.coder.rescale_(factor)
         folded.lift.rescale_(factor)
         folded.b_dec.copy_(trained.input.undo(trained.b_dec, None))
-        folded.input = Shifted(d_in, kind)
+        folded.input = Shifted(trained.d_in, "none")
     return folded.eval()
 
 
 def scale_of(trained: Dictionary) -> float:
     """How many times larger its codes are than those of its folded form."""
-    return float(trained.input.scale) if isinstance(trained.input, Shifted) else 1.0
+    return float(trained.input.scale) if isinstance(trained.input, Shifted) and not trained.transcodes else 1.0
+
+
+def _about(dictionary: Dictionary) -> dict[str, Any]:
+    """What stands beside width and method of a dictionary."""
+    return {
+        "encoder": dictionary.encoder,
+        "normalise": dictionary.normalise,
+        "d_out": dictionary.d_out if dictionary.transcodes else None,
+        "skip": dictionary.skip,
+    }
 
 
 @torch.no_grad()
@@ -71,10 +80,9 @@ def save(dictionary: Dictionary, path: Path, about: dict[str, Any] | None = None
     header = {
         "format": FORMAT,
         "method": dictionary.call,
-        "encoder": dictionary.encoder,
-        "normalise": dictionary.normalise,
         "d_in": dictionary.d_in,
         "d_sae": dictionary.d_sae,
+        **_about(dictionary),
         "about": about or {},
     }
     files.write_tensors(path, dictionary.state_dict(), header)
@@ -88,7 +96,7 @@ def load(path: Path) -> Dictionary:
     tensors, header = files.read_tensors(path)
     if header.get("format") != FORMAT:
         raise ValueError(f"{path} is no dictionary of ours: its format is {header.get('format')!r}, not {FORMAT!r}")
-    about = {name: header[name] for name in ("encoder", "normalise")}
+    about = {name: header[name] for name in ("encoder", "normalise", "d_out", "skip")}
     dictionary = Dictionary(header["d_in"], header["d_sae"], header["method"], **about)
     check_shapes(path, tensors, dictionary.state_dict())
     dictionary.load_state_dict(tensors)

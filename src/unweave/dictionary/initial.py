@@ -50,9 +50,19 @@ def _read(dictionary: Dictionary, directions: Tensor, scale: float) -> None:
 
 @STARTS.register
 def transpose(scale: float = 1.0) -> Start:
-    """Each feature reads along its decoder row, `scale` times as long (Gao et al. 2024, arXiv 2406.04093, App. A.1)."""
+    """Each feature reads along its decoder row, `scale` times as long (Gao et al. 2024, arXiv 2406.04093, App. A.1).
+
+    A transcoder, whose decoder rows are of another site, begins as `independent` does.
+    """
     _check("transpose", scale)
-    return lambda dictionary, generator: _read(dictionary, dictionary.W_dec.detach(), scale)
+
+    def start(dictionary: Dictionary, generator: torch.Generator) -> None:
+        if dictionary.transcodes:
+            independent(scale)(dictionary, generator)
+        else:
+            _read(dictionary, dictionary.W_dec.detach(), scale)
+
+    return start
 
 
 @STARTS.register

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from unweave.dictionary.core import AfterStep, Step, Term
 from unweave.registry import Registry
@@ -134,10 +135,9 @@ def resample(every: int = 500, times: int = 4, size: float = 0.2, after: int = 1
         d = step.dictionary
         loss = (step.x_hat - step.target).pow(2).sum(-1).double()
         drawn = torch.multinomial(loss.square().cpu(), len(dead), replacement=True, generator=step.generator())
-        away = step.x[drawn.to(loss.device)] - d.b_dec
-        directions = away / away.norm(dim=1, keepdim=True).clamp(min=1e-12)
-        d.W_dec[dead] = directions
-        d.coder.restart_(dead, directions, size)
+        drawn = drawn.to(loss.device)
+        d.W_dec[dead] = F.normalize(step.target[drawn] - d.b_dec, dim=1)
+        d.coder.restart_(dead, F.normalize(step.x[drawn] - d.origin, dim=1), size)
         step.forget(dead)
         step.silent[dead] = 0
 

@@ -45,10 +45,18 @@ class Context:
     """Held-out games of a subject at a site; activations and truth are computed when first asked for."""
 
     def __init__(
-        self, subject: str, site: str, *, n_games: int = 2000, seed: int = 1, split: games.Split = "test"
+        self,
+        subject: str,
+        site: str,
+        target: str = "",
+        *,
+        n_games: int = 2000,
+        seed: int = 1,
+        split: games.Split = "test",
     ) -> None:
-        """n_games: so many of the split's stream of `seed`: the first half chooses features, the second scores them.
-        split: "validation" for whatever is chosen by its scores.
+        """target: the site that a transcoder reconstructs, if not the one it reads. n_games: so many of the split's
+        stream of `seed`: the first half chooses features, the second scores them. split: "validation" for whatever is
+        chosen by its scores.
 
         Raises ValueError for fewer than 2 games, or an unknown site or subject.
         """
@@ -59,10 +67,13 @@ class Context:
         self.call, self.n_games, self.seed, self.split = subject, n_games, seed, split
         self.subject = load(subject)
         self.site = joined.resolve(site, self.subject.sites())
+        self.target = joined.resolve(target or site, self.subject.sites())
 
     def fits(self, config: RunConfig) -> bool:
         """Whether a run's dictionary can be scored here."""
-        return config.subject == self.call and joined.resolve(config.site, self.subject.sites()) == self.site
+        known = self.subject.sites()
+        asked = joined.resolve(config.site, known), joined.resolve(config.target or config.site, known)
+        return config.subject == self.call and asked == (self.site, self.target)
 
     @property
     def games(self) -> dict[str, Any]:
@@ -87,7 +98,7 @@ class Context:
     def halves(self) -> tuple[Half, Half]:
         moves = games.sample(self.split, self.n_games, self.seed)
         middle = self.n_games // 2
-        sites = [self.site, self.neurons]
+        sites = [self.site, self.target, self.neurons]
         return self.half(moves[:middle], sites), self.half(moves[middle:], sites)
 
     def half(self, moves: Tensor, sites: Sequence[str]) -> Half:
@@ -109,5 +120,5 @@ class Context:
         _, b = self.halves
         moves = b.moves[:_FORWARD_GAMES]
         allowed = labels.next_move_distribution(moves)[:, :-1] > 0
-        mean = b.vectors[self.site].mean(0)
-        return Faithfulness(self.subject, self.site, tokens.encode(moves), mean, allowed=allowed)
+        mean = b.vectors[self.target].mean(0)
+        return Faithfulness(self.subject, self.site, tokens.encode(moves), mean, target=self.target, allowed=allowed)

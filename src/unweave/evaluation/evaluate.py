@@ -36,12 +36,13 @@ def evaluate(run: Run, controls: Controls | None = None, *, n_games: int = 2000,
     """
     config, dictionary = run.config, run.dictionary()
     controls = controls or Controls(
-        Context(config.subject, config.site, n_games=n_games, seed=seed), train_control(run)
+        Context(config.subject, config.site, config.target, n_games=n_games, seed=seed), train_control(run)
     )
     context = controls.context
     if not context.fits(config):
         raise ValueError(
             f"{run.folder} is of {config.site} of {config.subject}, not of {context.site} of {context.call}"
+            + (f", or to {config.target or config.site}, not to {context.target}" if config.target else "")
         )
     own = own_scores(dictionary, context)
     rows = [
@@ -54,6 +55,7 @@ def evaluate(run: Run, controls: Controls | None = None, *, n_games: int = 2000,
         "run": run.name,
         "subject": config.subject,
         "site": context.site,
+        "target": context.target,
         "method": config.method,
         "d_sae": config.d_sae,
         "games": context.games,

@@ -34,6 +34,7 @@ class Faithfulness:
         tokens: Tensor,
         mean: Tensor,
         *,
+        target: str = "",
         allowed: Tensor | None = None,
         batch: int = 256,
     ) -> None:
@@ -41,15 +42,17 @@ class Faithfulness:
 
         tokens: `[G, S + 1] int64`: the subject reads the first S and predicts the last S. A position is counted when
         its next token is not the alphabet's padding, and edited when its own token is not.
-        mean: `[D]`, what stands at the site when it is ablated to its mean. allowed: `[G, S, V] bool`, the next tokens
-        that the rules permit, where there are rules. batch: games to a forward pass.
+        mean: `[D]`, what stands at the site when it is ablated to its mean. target: the site that is replaced, and
+        whose mean it is, if not the one that is read: a transcoder's. allowed: `[G, S, V] bool`, the next tokens that
+        the rules permit, where there are rules. batch: games to a forward pass.
 
         Raises ValueError for an unknown site, shapes that do not fit, no position to count, activations not finite.
         """
         self._site = joined.resolve(site, subject.sites())
-        width = sum(joined.widths(site, subject.sites()))
+        self._target = joined.resolve(target or site, subject.sites())
+        width = sum(joined.widths(self._target, subject.sites()))
         if mean.shape != (width,):
-            raise ValueError(f"{self._site} has width {width}: its mean cannot have shape {list(mean.shape)}")
+            raise ValueError(f"{self._target} has width {width}: its mean cannot have shape {list(mean.shape)}")
         if tokens.ndim != 2 or tokens.shape[1] < 2:
             raise ValueError(f"tokens should be [G, S + 1], at least two in a row, not {list(tokens.shape)}")
         self._subject, self._tokens, self._batch = subject, tokens, batch
@@ -66,8 +69,8 @@ class Faithfulness:
         self._normal = self._run(None)
         self.scores = {
             "ce/1": self._cross_entropy(self._normal),
-            "ce_zero/1": self._cross_entropy(self._run(torch.zeros_like)),
-            "ce_mean/1": self._cross_entropy(self._run(lambda x: mean.to(x).expand_as(x))),
+            "ce_zero/1": self._cross_entropy(self._run(lambda x: x.new_zeros(len(x), width))),
+            "ce_mean/1": self._cross_entropy(self._run(lambda x: mean.to(x).expand(len(x), width))),
             **self._legal_rate("legal_rate/1", self._normal),
         }
 
@@ -101,20 +104,21 @@ class Faithfulness:
         return torch.cat(rows)
 
     def _edits(self, replace: Reconstruct, tokens: Tensor, where: Tensor) -> dict[str, Edit]:
-        """`replace`, applied to what the subject has at the site, at the positions `where [B, S]` only. Of several
-        joined sites all are read before any is replaced."""
-        x = joined.read(self._subject, tokens, [self._site])[self._site].clone()
+        """What stands at the target: there, `replace` of what the subject has at the site, at the positions
+        `where [B, S]` only. All is read before anything is replaced."""
+        found = joined.read(self._subject, tokens, [self._site, self._target])
+        x = found[self._target].clone()
         here = where.to(x.device)
-        before = x[here]
+        before = found[self._site][here]
         after = replace(before)
-        if after.shape != before.shape:
-            shapes = f"{list(after.shape)} for {list(before.shape)}"
-            raise ValueError(f"the reconstructions at {self._site} have another shape than the activations: {shapes}")
+        if after.shape != (len(before), x.shape[-1]):
+            shapes = f"{list(after.shape)} for {[len(before), x.shape[-1]]}"
+            raise ValueError(f"the reconstructions at {self._target} have another shape than the activations: {shapes}")
         for what, values in (("activations", before), ("reconstructions", after)):
             if not values.isfinite().all():
                 raise ValueError(f"the {what} at {self._site} have NaN or infinite values")
         x[here] = after.to(x)
-        parts = joined.split(x, self._site, self._subject.sites())
+        parts = joined.split(x, self._target, self._subject.sites())
         return {part: partial(_stand_in, y) for part, y in parts.items()}
 
     def _cross_entropy(self, log_probs: Tensor) -> float:

@@ -5,6 +5,7 @@ Shapes: N positions of a half, D width, F features, T examples.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unweave.dictionary import Dictionary
-from unweave.dictionary.codes import sparse
+from unweave.dictionary.codes import Codes, sparse
 from unweave.evaluation.context import Context, Half
 from unweave.evaluation.readout import Dense, SparseColumns
 from unweave.evaluation.reconstruction import Reconstruction
@@ -45,9 +46,15 @@ def own_scores(dictionary: Dictionary, context: Context) -> OwnScores:
     """Every metric of a dictionary's activations at the context's site."""
     a, b = context.halves
     sparsity = Sparsity(dictionary.d_sae, context.site)
-    reconstruction = Reconstruction(dictionary.d_in, context.site)
+    reconstruction = Reconstruction(dictionary.d_out, context.target)
+    x, target = b.vectors[context.site], b.vectors[context.target]
+
+    def measure(codes: Codes, part: slice) -> None:
+        sparsity.update(codes)
+        reconstruction.update(target[part], dictionary.decode(codes, x[part]))
+
     chosen_on = _activations(dictionary, a.vectors[context.site])
-    scored_on = _activations(dictionary, b.vectors[context.site], sparsity, reconstruction)
+    scored_on = _activations(dictionary, x, measure)
     truth = context.score(chosen_on, scored_on)
     own = sparsity.result() | reconstruction.result() | context.faithfulness.spliced(dictionary)
     return OwnScores(
@@ -73,13 +80,14 @@ def pre_activation_scores(dictionary: Dictionary, context: Context) -> dict[str,
     return classify(on_a, a.truth, on_b, b.truth).scores
 
 
-def _activations(d: Dictionary, x: Tensor, *seen_by: Sparsity | Reconstruction) -> SparseColumns:
-    """The codes of `x [N, D]`, feature by feature; each batch is shown to `seen_by`."""
+def _activations(d: Dictionary, x: Tensor, seen: Callable[[Codes, slice], None] | None = None) -> SparseColumns:
+    """The codes of `x [N, D]`, feature by feature; those of each part are shown to `seen`."""
     parts = []
-    for batch in x.split(_BATCH):
-        codes = d.encode(batch)
-        for metric in seen_by:
-            metric.update(codes) if isinstance(metric, Sparsity) else metric.update(batch, d.decode(codes, batch))
+    for start in range(0, len(x), _BATCH):
+        part = slice(start, start + _BATCH)
+        codes = d.encode(x[part])
+        if seen is not None:
+            seen(codes, part)
         parts.append(sparse(codes))
     counts = torch.cat([part.offsets.diff() for part in parts])
     offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))

@@ -18,8 +18,11 @@ from unweave.training.optimiser import Optimiser
 class Trainer:
     """A dictionary on its way. step: optimiser steps done; silent: `[F]`, the vectors since each feature fired."""
 
-    def __init__(self, config: RunConfig, d_in: int) -> None:
-        """Raises ValueError for a method, encoder, objective, revival or width that cannot be."""
+    def __init__(self, config: RunConfig, d_in: int, d_out: int | None = None) -> None:
+        """d_out: the target's width, where a transcoder has one.
+
+        Raises ValueError for a method, encoder, objective, revival or width that cannot be.
+        """
         self.config = config
         self.dictionary = Dictionary(
             d_in,
@@ -27,6 +30,8 @@ class Trainer:
             config.method,
             encoder=config.encoder,
             normalise=config.normalise,
+            d_out=d_out,
+            skip=config.skip,
             seed=config.seed,
         ).train()
         start = STARTS.build(config.start)
@@ -41,20 +46,29 @@ class Trainer:
         return self.step >= self.config.training.steps
 
     @torch.no_grad()
-    def fit_(self, sample: Tensor) -> None:
-        """Before the first step: normalisation and b_dec from `sample [N, D]`. Raises ValueError if not finite."""
+    def fit_(self, sample: Tensor, target: Tensor | None = None) -> None:
+        """Before the first step: normalisation and b_dec from `sample [N, D]`, and a transcoder's from the targets
+        `[N, d_out]` of the same positions. Raises ValueError if not finite."""
+        d = self.dictionary
         self._check(sample)
-        self.dictionary.input.fit_(sample)
-        self.dictionary.b_dec.copy_(centre(self.dictionary.input(sample), self.config.b_dec))
+        d.input.fit_(sample)
+        if d.output is not None:
+            target = self._target(target)
+            self._check(target)
+            d.output.fit_(target)
+            d.b_dec.copy_(centre(d.output(target), self.config.b_dec))
+        else:
+            d.b_dec.copy_(centre(d.input(sample), self.config.b_dec))
 
-    def update(self, x: Tensor) -> dict[str, float | int] | None:
-        """One step on `x [B, D]`. Every `log_every` steps, and at the last: what there is to report, else None.
+    def update(self, x: Tensor, target: Tensor | None = None) -> dict[str, float | int] | None:
+        """One step on `x [B, D]`, for a transcoder with its `target [B, d_out]`. Every `log_every` steps, and at the
+        last: what there is to report, else None.
 
         Raises ValueError for activations, FloatingPointError for a loss that is not finite.
         """
         self._check(x)
         d, c = self.dictionary, self.config.training
-        step = self.look(x)
+        step = self.look(x, target)
         parts = self.parts(step)
         loss = torch.stack(list(parts.values())).sum()
         if not torch.isfinite(loss):
@@ -78,15 +92,15 @@ class Trainer:
             **self._measure(step),
         }
 
-    def look(self, x: Tensor) -> Step:
+    def look(self, x: Tensor, target: Tensor | None = None) -> Step:
         """What the dictionary makes of `x [B, D]` at this step."""
         d, x = self.dictionary, self.dictionary.input(x)
         codes = d.encode_normalised(x)
         return Step(
             x=x,
-            target=x,
+            target=x if d.output is None else d.output(self._target(target)),
             codes=codes,
-            x_hat=d.decode_normalised(codes),
+            x_hat=d.decode_normalised(codes, x),
             dictionary=d,
             silent=self.silent,
             number=self.step,
@@ -94,6 +108,13 @@ class Trainer:
             distance=self.objective.distance,
             forget=self.optimiser.forget,
         )
+
+    def _target(self, target: Tensor | None) -> Tensor:
+        if target is None:
+            raise ValueError(
+                f"a transcoder to {self.config.target} learns from the activations there: they are missing"
+            )
+        return target
 
     def parts(self, step: Step) -> dict[str, Tensor]:
         """What is minimised, part by part: scalars."""

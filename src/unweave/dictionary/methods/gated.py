@@ -38,7 +38,7 @@ class Gated(Coder):
             b[features] = 0
 
 
-FIXED = ("W_dec", "b_dec")
+FIXED = ("W_dec", "b_dec", "W_skip")
 """What `gate_error` must not train."""
 
 
@@ -50,7 +50,8 @@ def gate_l1(step: Step) -> Tensor:
 def gate_error(step: Step) -> Tensor:
     """What the gates alone would reconstruct, with the decoder held fixed: it teaches them, and not the decoder."""
     d = step.dictionary
-    return step.distance(step.pre().relu() @ d.W_dec.detach() + d.b_dec.detach(), step.target)
+    x_hat = step.pre().relu() @ d.W_dec.detach() + d.b_dec.detach()
+    return step.distance(x_hat if d.W_skip is None else x_hat + step.x @ d.W_skip.detach(), step.target)
 
 
 @method

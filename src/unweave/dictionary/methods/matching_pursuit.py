@@ -19,6 +19,8 @@ class Pursuit(Coder):
     pre: the products of the first round, before anything is taken off.
     """
 
+    reads_decoder = True
+
     def __init__(self, k: int) -> None:
         super().__init__()
         self.k = k

@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch import Tensor
 
-from unweave.dictionary.codes import Sparse, combine
+from unweave.dictionary.codes import Sparse
 from unweave.dictionary.core import Coder, Linear, Method, Step, method
 from unweave.dictionary.methods.batch_topk import BatchTopK, track_threshold
 from unweave.dictionary.methods.topk import check_k
@@ -35,8 +35,8 @@ def matryoshka(k: int = 32, widths: tuple = (1 / 32, 3 / 32, 7 / 32, 15 / 32, 1.
         assert isinstance(step.codes, Sparse)
         errors = [step.distance(step.x_hat, step.target)]
         for width in widths[:-1]:
-            x_hat = combine(first(step.codes, max(1, round(width * d.d_sae))), d.W_dec) + d.b_dec
-            errors.append(step.distance(x_hat, step.target))
+            part = first(step.codes, max(1, round(width * d.d_sae)))
+            errors.append(step.distance(d.decode_normalised(part, step.x), step.target))
         return torch.stack(errors).sum()
 
     def coder(W_dec: Tensor) -> Coder:

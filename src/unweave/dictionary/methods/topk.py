@@ -82,8 +82,8 @@ def multi_topk(k: int = 32, times: int = 4, weight: float = 1 / 8) -> Method:
         d = step.dictionary
         assert isinstance(d.coder, Linear)
         wide = TopK(min(times * k, d.d_sae))
-        codes = d.coder.through(wide, d.lift(step.x, d.b_dec), d.W_dec, d.b_dec)
-        return step.distance(d.decode_normalised(codes), step.target)
+        codes = d.coder.through(wide, d.lift(step.x, d.origin), d.W_dec, d.origin)
+        return step.distance(d.decode_normalised(codes, step.x), step.target)
 
     def coder(W_dec: Tensor) -> Coder:
         check_k("multi_topk", k, W_dec)
