@@ -96,10 +96,12 @@ class Selection(Activation):
 class Coder(nn.Module, ABC):
     """How inputs become codes. It owns the encoder's weights, features on the last axis of each.
 
-    reads_decoder: whether it has none of its own, and reads along the decoder's rows.
+    reads_decoder: whether it has none of its own, and reads along the decoder's rows. folds: whether a normalisation may
+    be folded into it; not if its choices build on one another, so that another rounding of one changes those after it.
     """
 
     reads_decoder = False
+    folds = True
 
     @abstractmethod
     def pre(self, x: Tensor, W_dec: Tensor, b_dec: Tensor, features: Tensor | None = None) -> Tensor:

@@ -21,24 +21,28 @@ def fold(trained: Dictionary) -> Dictionary:
     """The same dictionary in the subject's own units: codes are lengths along unit directions of the activations.
 
     With x' = (x - m) s: b_dec becomes b_dec / s + m, and everything that adds to or is compared with a pre-activation
-    (biases, thresholds) is divided by s; W_enc and W_dec stay. Any other normalisation, and a transcoder's, stay.
+    (biases, thresholds) is divided by s; W_enc and W_dec stay. Where `foldable` says no, the normalisation stays too.
     """
-    foldable = isinstance(trained.input, Shifted) and not trained.transcodes
-    about = _about(trained) | ({"normalise": "none"} if foldable else {})
+    about = _about(trained) | ({"normalise": "none"} if foldable(trained) else {})
     folded = Dictionary(trained.d_in, trained.d_sae, trained.call, **about)
     folded.load_state_dict(trained.state_dict())
-    if foldable:
-        factor = 1 / scale_of(trained)
-        folded.coder.rescale_(factor)
-        folded.lift.rescale_(factor)
+    if foldable(trained):
+        folded.coder.rescale_(1 / scale_of(trained))
+        folded.lift.rescale_(1 / scale_of(trained))
         folded.b_dec.copy_(trained.input.undo(trained.b_dec, None))
         folded.input = Shifted(trained.d_in, "none")
     return folded.eval()
 
 
+def foldable(trained: Dictionary) -> bool:
+    """Whether its normalisation is one shift and one scale, of inputs that are its targets as well, before a coder that
+    may take it in."""
+    return isinstance(trained.input, Shifted) and not trained.transcodes and trained.coder.folds
+
+
 def scale_of(trained: Dictionary) -> float:
     """How many times larger its codes are than those of its folded form."""
-    return float(trained.input.scale) if isinstance(trained.input, Shifted) and not trained.transcodes else 1.0
+    return float(trained.input.scale) if isinstance(trained.input, Shifted) and foldable(trained) else 1.0
 
 
 def _about(dictionary: Dictionary) -> dict[str, Any]:

@@ -20,6 +20,7 @@ class Pursuit(Coder):
     """
 
     reads_decoder = True
+    folds = False
 
     def __init__(self, k: int) -> None:
         super().__init__()
