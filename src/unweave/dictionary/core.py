@@ -96,7 +96,7 @@ class Selection(Activation):
 class Coder(nn.Module, ABC):
     """How inputs become codes. It owns the encoder's weights, features on the last axis of each.
 
-    reads_decoder: whether it has none of its own, and reads along the decoder's rows. folds: whether a normalisation may
+    reads_decoder: whether it has none of its own, and reads along the decoder's rows. folds: whether normalisation may
     be folded into it; not if its choices build on one another, so that another rounding of one changes those after it.
     """
 
