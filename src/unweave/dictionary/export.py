@@ -23,7 +23,9 @@ def fold(trained: Dictionary) -> Dictionary:
     With x' = (x - m) s: b_dec becomes b_dec / s + m, and everything that adds to or is compared with a pre-activation
     (biases, thresholds) is divided by s; W_enc and W_dec stay. Where `foldable` says no, the normalisation stays too.
     """
-    about = _about(trained) | ({"normalise": "none"} if foldable(trained) else {})
+    about = _about(trained)
+    if foldable(trained):
+        about["normalise"] = "none"
     folded = Dictionary(trained.d_in, trained.d_sae, trained.call, **about)
     folded.load_state_dict(trained.state_dict())
     if foldable(trained):

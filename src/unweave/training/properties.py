@@ -130,11 +130,12 @@ def gradients(name: str) -> None:
     for n, p in d.named_parameters():
         if n in d.method.own_gradient:
             continue
-        _require(p.grad is not None, f"{n} gets no gradient")
-        assert p.grad is not None
+        if p.grad is None:
+            raise ValueError(f"{n} gets no gradient")
+        gradient = p.grad.clone()
         for _ in range(3):
             direction = torch.randn(p.shape, generator=g, dtype=p.dtype)
-            slope, ends, supports = (p.grad * direction).sum().item(), [], []
+            slope, ends, supports = (gradient * direction).sum().item(), [], []
             with torch.no_grad():
                 for by in (eps, -2 * eps, eps):
                     p += by * direction

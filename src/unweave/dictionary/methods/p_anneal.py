@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unweave.dictionary.codes import dense
-from unweave.dictionary.core import Coder, Linear, Method, Step, Term, method
+from unweave.dictionary.core import AfterStep, Coder, Linear, Method, Step, Term, method
 from unweave.dictionary.methods.gated import FIXED, Gated, gate_error
 from unweave.dictionary.methods.relu import ReLU
 from unweave.dictionary.terms import error
@@ -77,7 +77,7 @@ def _check(name: str, p_end: float, start: float, stages: int) -> None:
         )
 
 
-def _terms(f: Term) -> tuple[Term, Term]:
+def _terms(f: Term) -> tuple[Term, AfterStep]:
     """The penalty and the after-step for the activations `f(step) [B, F]`."""
     return lambda step: _annealed(step).penalty(f(step)), lambda step: _annealed(step).after(f(step), step.progress)
 
