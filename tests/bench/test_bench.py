@@ -97,10 +97,10 @@ def test_a_loss_that_is_not_finite_fails_alone(subject: str, tmp_path: Path, mon
 
     honest = Trainer.update
 
-    def update(self: Trainer, x: torch.Tensor):
+    def update(self: Trainer, *vectors: torch.Tensor | None):
         if self.config.method.startswith("relu") and self.step == 2:
             raise FloatingPointError("the loss is nan at step 2")
-        return honest(self, x)
+        return honest(self, *vectors)
 
     monkeypatch.setattr(Trainer, "update", update)
     made = Bench(tmp_path, plan(subject))

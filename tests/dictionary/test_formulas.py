@@ -86,6 +86,7 @@ def test_multi_topk_adds_an_eighth_of_the_error_at_four_k() -> None:
     trainer, step = seen("multi_topk(k=2)")
     wide = Dictionary(D, F, "topk(k=8)")
     wide.load_state_dict(trainer.dictionary.state_dict())
+    wide.eval()
     x = inputs()
     expected = ((trainer.dictionary.input(x) - wide.input(wide(x))) ** 2).sum(-1).mean() / 8
     assert trainer.parts(step)["wide_error"].item() == pytest.approx(expected.item(), rel=1e-4)

@@ -17,6 +17,7 @@ BOARD = {
     *("features/1", "features_within/1", "legal/1", "legal_within/1"),
     *(f"coverage_{of}/1" for of in ("128", "192", "corrected", "legal")),
     *(f"reconstruction_{of}/1" for of in ("128", "192", "legal")),
+    "f1_pairs/1",
 }
 REST = {
     *("l0/1", "density_median/1", "dead/1"),

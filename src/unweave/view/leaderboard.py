@@ -8,26 +8,27 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from unweave.view.axis import Number
 from unweave.view.table import MISSING
 
 Board = Mapping[str, Any]
 Level = Mapping[str, Any]
 
 
-def _whole(value: float) -> str:
+def _whole(value: Number) -> str:
     return f"{value:.0f}"
 
 
-def _tenths(value: float) -> str:
+def _tenths(value: Number) -> str:
     return f"{value:.1f}"
 
 
-def _thousandths(value: float) -> str:
+def _thousandths(value: Number) -> str:
     return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.2f}"
 
 
 # Title, readout, metric, how its mean is written, which way is better.
-COLUMNS: tuple[tuple[str, str, str, Callable[[float], str], str], ...] = (
+COLUMNS: tuple[tuple[str, str, str, Callable[[Number], str], str], ...] = (
     ("pairs", "activations", "pairs/1", _whole, "higher"),
     ("within", "activations", "pairs_within/1", _whole, "higher"),
     ("pre", "pre-activations", "pairs/1", _whole, "higher"),
@@ -62,7 +63,7 @@ def rows(board: Board) -> Iterator[tuple[str, Level]]:
         yield control["name"], {"activations": scores, "pre-activations": {}, "seeds": [], "core_seconds": None}
 
 
-def cell(level: Level, readout: str, metric: str, write: Callable[[float], str]) -> str:
+def cell(level: Level, readout: str, metric: str, write: Callable[[Number], str]) -> str:
     """Mean and, over several seeds, standard deviation."""
     score = level[readout].get(metric)
     if score is None:
