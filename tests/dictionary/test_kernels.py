@@ -10,6 +10,7 @@ from torch import Tensor
 from unweave.dictionary.codes import dense, row_sum
 from unweave.dictionary.core import Dictionary, Linear
 from unweave.dictionary.kernels import pairs
+from unweave.dictionary.kernels.leak import leak
 from unweave.dictionary.kernels.select import at_least, largest_of_all, largest_of_rows
 
 
@@ -95,3 +96,18 @@ def test_the_coder_takes_the_short_way_to_where_its_activation_leads(method: str
     grads = [torch.autograd.grad(row_sum(codes).pow(2).sum(), leaves) for codes in (short, long)]
     for a, b in zip(*grads, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 9), st.sampled_from([0.0, 0.1, 1.0]))
+def test_leak_equals_torchs_operators_and_so_do_its_gradients(seed: int, k: int, share: float) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    pre = torch.randn(7, 9, generator=draw, dtype=torch.float64).round(decimals=1).requires_grad_()
+    u = pre.relu()
+    least = u.topk(k, dim=1).values[:, -1:]
+    plain = torch.where(u >= least, u, share * u)
+    found = leak(pre, k, share)
+    assert torch.equal(found, plain)
+    weights = torch.randn(7, 9, generator=draw, dtype=torch.float64)
+    (expected,) = torch.autograd.grad((plain * weights).sum(), pre)
+    (gradient,) = torch.autograd.grad((found * weights).sum(), pre)
+    torch.testing.assert_close(gradient, expected)
