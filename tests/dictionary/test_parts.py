@@ -126,8 +126,6 @@ def planted(method: str, revive: str, steps: int = 600) -> tuple[Trainer, Tensor
 @pytest.mark.parametrize("name", [name for name in REVIVALS if name != "none"])
 def test_a_planted_dead_feature_comes_alive(name: str, method: str) -> None:
     """It fires, and not its bias alone has moved: its encoder has."""
-    if name == "pre_activation" and method == "topk(k=3)":
-        pytest.skip("it draws a feature to its threshold, which is not what keeps one out of the k largest")
     wanted = {"after": 1000, "weight": 1.0, "every": 50}
     arguments = {n: wanted[n] for n in inspect.signature(REVIVALS[name]).parameters if n in wanted}
     revived, start = planted(method, f"{name}({', '.join(f'{n}={v}' for n, v in arguments.items())})")
