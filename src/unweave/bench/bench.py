@@ -76,7 +76,7 @@ class Bench:
         self.folder, self.plan = folder, plan
         for calls in plan.contenders.values():
             for call in calls:
-                Dictionary(plan.base.d_sae, plan.base.d_sae, call)
+                Dictionary(1, plan.base.d_sae, call)  # says what does not fit
         shared = plan.base.subject, plan.base.site
         self.validation = Context(*shared, n_games=plan.games, seed=2, split="validation")
         self.test = Context(*shared, n_games=plan.games, seed=1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from unweave.dictionary.codes import row_sum
-from unweave.dictionary.core import Step
+from unweave.dictionary.codes import dense, row_sum
+from unweave.dictionary.core import Step, Term
 
 
 def error(step: Step) -> Tensor:
@@ -17,6 +17,16 @@ def error(step: Step) -> Tensor:
 def l1(step: Step) -> Tensor:
     """The sum over F of the codes."""
     return row_sum(step.codes).mean()
+
+
+def saturating(c: float) -> Term:
+    """The sum over F of tanh(c f ||d||), d the decoder row: it grows with a small code, then stays (Jermyn et al.
+    2024, transformer-circuits.pub, February update)."""
+
+    def term(step: Step) -> Tensor:
+        return (c * dense(step.codes) * step.dictionary.W_dec.norm(dim=1)).tanh().sum(-1).mean()
+
+    return term
 
 
 def l1_by_norm(step: Step) -> Tensor:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from unweave.dictionary.codes import Sparse
-from unweave.dictionary.core import Coder, Linear, Method, Step, method
+from unweave.dictionary.core import Linear, Method, Step, method
 from unweave.dictionary.kernels.select import at_least, largest_of_all
-from unweave.dictionary.methods.topk import KLargest, annealed, check_k
+from unweave.dictionary.methods.topk import KLargest, annealed, of_k
 from unweave.dictionary.terms import error
 
 
@@ -50,13 +50,9 @@ def batch_topk(k: int = 32, anneal: float = 0.0) -> Method:
     The error. anneal: over this share of the steps k falls to its value, from all features.
     """
 
-    def coder(W_dec: Tensor) -> Coder:
-        check_k("batch_topk", k, W_dec)
-        return Linear(W_dec, BatchTopK(k, len(W_dec) if anneal else k))
-
     return Method(
         source="Bussmann et al. 2024, arXiv 2412.06410, eqs. 4-5",
-        coder=coder,
+        coder=of_k("batch_topk", k, lambda W_dec: BatchTopK(k, len(W_dec) if anneal else k)),
         losses={"error": (1.0, error)},
         after_step=(track_threshold, *annealed(k, anneal)),
     )

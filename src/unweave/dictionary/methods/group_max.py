@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unweave.dictionary.core import Coder, Linear, Method, Selection, method
-from unweave.dictionary.methods.topk import check_k
+from unweave.dictionary.core import Method, Selection, method
+from unweave.dictionary.methods.topk import of_k
 from unweave.dictionary.terms import error
 
 
@@ -30,12 +30,8 @@ class GroupMax(Selection):
 def group_max(k: int = 32) -> Method:
     """codes = relu(pre) on the largest of each of k groups of features, else 0; the error."""
 
-    def coder(W_dec: Tensor) -> Coder:
-        check_k("group_max", k, W_dec)
-        return Linear(W_dec, GroupMax(k))
-
     return Method(
         source="EleutherAI, sparsify (activation 'groupmax'), github.com/EleutherAI/sparsify",
-        coder=coder,
+        coder=of_k("group_max", k, lambda _: GroupMax(k)),
         losses={"error": (1.0, error)},
     )

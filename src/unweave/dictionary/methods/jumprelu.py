@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import Function
 
-from unweave.dictionary.codes import dense
 from unweave.dictionary.core import Activation, Coder, Linear, Method, Step, Term, method
-from unweave.dictionary.terms import error
+from unweave.dictionary.terms import error, saturating
 
 
 class _Jump(Function):
@@ -139,8 +138,5 @@ def jumprelu_tanh(l0: float = 1.0, c: float = 4.0, bandwidth: float = 2.0, thres
     are learnt, where the paper learns their logarithms.
     """
 
-    def saturating(step: Step) -> Tensor:
-        return (c * dense(step.codes) * step.dictionary.W_dec.norm(dim=1)).tanh().sum(-1).mean()
-
     source = "Conerly et al. 2025, transformer-circuits.pub/2025/january-update"
-    return _method("jumprelu_tanh", source, threshold, bandwidth, {"tanh": (l0, saturating)})
+    return _method("jumprelu_tanh", source, threshold, bandwidth, {"tanh": (l0, saturating(c))})

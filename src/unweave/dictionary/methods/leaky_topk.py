@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unweave.dictionary.core import Activation, Coder, Linear, Method, method
+from unweave.dictionary.core import Activation, Method, method
 from unweave.dictionary.kernels import leak as kernels
 from unweave.dictionary.kernels.select import largest_of_rows
-from unweave.dictionary.methods.topk import check_k
+from unweave.dictionary.methods.topk import of_k
 from unweave.dictionary.terms import error
 
 
@@ -52,8 +52,8 @@ def leaky_topk(k: int = 32, epsilon: float = 0.1, relative: bool = True) -> Meth
     if epsilon < 0 or (relative and epsilon > 1):
         raise ValueError(f"leaky_topk: epsilon must be at least 0, and at most 1 if it is relative, not {epsilon}")
 
-    def coder(W_dec: Tensor) -> Coder:
-        check_k("leaky_topk", k, W_dec)
-        return Linear(W_dec, LeakyTopK(k, epsilon, relative))
-
-    return Method(source="Quaisley 2024, report 001, 'Leaky top-k'", coder=coder, losses={"error": (1.0, error)})
+    return Method(
+        source="Quaisley 2024, report 001, 'Leaky top-k'",
+        coder=of_k("leaky_topk", k, lambda _: LeakyTopK(k, epsilon, relative)),
+        losses={"error": (1.0, error)},
+    )

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from unweave.dictionary.codes import Sparse
-from unweave.dictionary.core import Coder, Linear, Method, Step, method
+from unweave.dictionary.core import Method, Step, method
 from unweave.dictionary.methods.batch_topk import BatchTopK, track_threshold
-from unweave.dictionary.methods.topk import check_k
+from unweave.dictionary.methods.topk import of_k
 
 
 def first(codes: Sparse, n: int) -> Sparse:
@@ -39,13 +39,9 @@ def matryoshka(k: int = 32, widths: tuple = (1 / 32, 3 / 32, 7 / 32, 15 / 32, 1.
             errors.append(step.distance(d.decode_normalised(part, step.x), step.target))
         return torch.stack(errors).sum()
 
-    def coder(W_dec: Tensor) -> Coder:
-        check_k("matryoshka", k, W_dec)
-        return Linear(W_dec, BatchTopK(k))
-
     return Method(
         source="Bussmann et al. 2025, arXiv 2503.17547, eq. 4",
-        coder=coder,
+        coder=of_k("matryoshka", k, lambda _: BatchTopK(k)),
         losses={"nested_error": (1.0, nested_error)},
         after_step=(track_threshold,),
     )

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unweave.dictionary.core import Coder, Linear, Method, Step, method
+from unweave.dictionary.core import Method, Step, method
 from unweave.dictionary.methods.batch_topk import BatchTopK, track_threshold
-from unweave.dictionary.methods.topk import check_k
+from unweave.dictionary.methods.topk import of_k
 from unweave.dictionary.terms import error
 
 
@@ -31,13 +31,9 @@ def orthogonal(k: int = 32, weight: float = 0.25, chunk: int = 8192) -> Method:
             squares.append(cosines.fill_diagonal_(-1.0).amax(1).square())
         return torch.cat(squares).mean()
 
-    def coder(W_dec: Tensor) -> Coder:
-        check_k("orthogonal", k, W_dec)
-        return Linear(W_dec, BatchTopK(k))
-
     return Method(
         source="Korznikov et al. 2025, arXiv 2509.22033, Sect. 3",
-        coder=coder,
+        coder=of_k("orthogonal", k, lambda _: BatchTopK(k)),
         losses={"error": (1.0, error), "cosine": (weight, nearest)},
         after_step=(track_threshold,),
     )

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from unweave.dictionary.codes import dense
-from unweave.dictionary.core import Linear, Method, Step, method
+from unweave.dictionary.core import Linear, Method, method
 from unweave.dictionary.methods.relu import ReLU
-from unweave.dictionary.terms import error
+from unweave.dictionary.terms import error, saturating
 
 
 @method
@@ -19,12 +16,9 @@ def tanh(l0: float = 1.0, c: float = 1.0) -> Method:
     if not c > 0:
         raise ValueError(f"tanh: c must be above 0, not {c}")
 
-    def saturating(step: Step) -> Tensor:
-        return (c * dense(step.codes) * step.dictionary.W_dec.norm(dim=1)).tanh().sum(-1).mean()
-
     return Method(
         source="Jermyn et al. 2024, transformer-circuits.pub, February update; Conerly et al. 2024, April update",
         coder=lambda W_dec: Linear(W_dec, ReLU()),
         losses={"error": (1.0, error)},
-        penalties={"tanh": (l0, saturating)},
+        penalties={"tanh": (l0, saturating(c))},
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from unweave.dictionary.core import AfterStep, Coder, Linear, Method, Selection, Step, method
+from unweave.dictionary.core import Activation, AfterStep, Coder, Linear, Method, Selection, Step, method
 from unweave.dictionary.kernels.select import largest_of_rows
 from unweave.dictionary.terms import error
 from unweave.schedule import grown
@@ -17,6 +19,16 @@ def check_k(name: str, k: int, W_dec: Tensor) -> None:
         raise ValueError(
             f"{name}(k={k}) does not fit a dictionary of d_sae={len(W_dec)} features: k must be 1 to {len(W_dec)}"
         )
+
+
+def of_k(name: str, k: int, activation: Callable[[Tensor], Activation]) -> Callable[[Tensor], Coder]:
+    """The coder of a method with a k, which must fit: affine, then the activation made for a `W_dec [F, D]`."""
+
+    def coder(W_dec: Tensor) -> Coder:
+        check_k(name, k, W_dec)
+        return Linear(W_dec, activation(W_dec))
+
+    return coder
 
 
 class KLargest(Selection):
@@ -62,13 +74,9 @@ def topk(k: int = 32, anneal: float = 0.0) -> Method:
     anneal: over this share of the steps k falls to its value, from all features.
     """
 
-    def coder(W_dec: Tensor) -> Coder:
-        check_k("topk", k, W_dec)
-        return Linear(W_dec, TopK(k, len(W_dec) if anneal else k))
-
     return Method(
         source="Gao et al. 2024, arXiv 2406.04093, Sect. 2.3",
-        coder=coder,
+        coder=of_k("topk", k, lambda W_dec: TopK(k, len(W_dec) if anneal else k)),
         losses={"error": (1.0, error)},
         after_step=annealed(k, anneal),
     )
@@ -85,12 +93,8 @@ def multi_topk(k: int = 32, times: int = 4, weight: float = 1 / 8) -> Method:
         codes = d.coder.through(wide, d.lift(step.x, d.origin), d.W_dec, d.origin)
         return step.distance(d.decode_normalised(codes, step.x), step.target)
 
-    def coder(W_dec: Tensor) -> Coder:
-        check_k("multi_topk", k, W_dec)
-        return Linear(W_dec, TopK(k))
-
     return Method(
         source="Gao et al. 2024, arXiv 2406.04093, Sect. 5.3.2",
-        coder=coder,
+        coder=of_k("multi_topk", k, lambda _: TopK(k)),
         losses={"error": (1.0, error), "wide_error": (weight, wide_error)},
     )

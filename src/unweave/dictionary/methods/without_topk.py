@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from unweave.dictionary.codes import dense
-from unweave.dictionary.core import Coder, Linear, Method, Step, method
+from unweave.dictionary.core import Method, Step, method
 from unweave.dictionary.kernels.select import largest_of_rows
 from unweave.dictionary.methods.relu import ReLU
-from unweave.dictionary.methods.topk import check_k
+from unweave.dictionary.methods.topk import of_k
 from unweave.dictionary.terms import error
 
 
@@ -27,13 +27,9 @@ def without_topk(alpha: float = 500.0, k: int = 32, p: float = 1.0) -> Method:
         others = f.scatter(-1, largest_of_rows(f.detach(), k), torch.zeros_like(f))
         return torch.linalg.vector_norm(others, p, dim=-1).mean() / f.shape[-1]
 
-    def coder(W_dec: Tensor) -> Coder:
-        check_k("without_topk", k, W_dec)
-        return Linear(W_dec, ReLU())
-
     return Method(
         source="Quaisley 2024, report 001, 'Without top-k'",
-        coder=coder,
+        coder=of_k("without_topk", k, lambda _: ReLU()),
         losses={"error": (1.0, error)},
         penalties={"without_topk": (alpha, rest)},
     )
