@@ -65,16 +65,18 @@ def claim(path: Path, settings: Mapping[str, Any]) -> None:
     if not path.exists():
         write_json(path, ours)
         return
-    here, there = leaves(ours), leaves(read_json(path))
-    differ = [
-        f"{name} is {there.get(name)!r} there, {here.get(name)!r} here"
-        for name in sorted(here.keys() | there.keys())
-        if here.get(name) != there.get(name)
-    ]
-    if differ:
-        raise ValueError(
-            f"{path.parent} was made with other settings ({'; '.join(differ)}): choose another folder, or delete it"
-        )
+    if differ := differences(read_json(path), ours):
+        raise ValueError(f"{path.parent} was made with other settings ({differ}): choose another folder, or delete it")
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """In words, the nested settings that are not the same, by dotted name; "" if all are."""
+    theirs, ours = leaves(there), leaves(here)
+    return "; ".join(
+        f"{name} is {theirs.get(name)!r} there, {ours.get(name)!r} here"
+        for name in sorted(ours.keys() | theirs.keys())
+        if ours.get(name) != theirs.get(name)
+    )
 
 
 def leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -131,12 +131,8 @@ def _claim(folder: Path, config: RunConfig) -> Run:
         if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
             raise ValueError(f"{folder} exists and is not a run: choose another folder")
         return run
-    theirs, ours = files.leaves(to_dict(run.config)), files.leaves(to_dict(config))
-    differ = [f"{name} is {theirs[name]!r} there, {ours[name]!r} here" for name in ours if theirs[name] != ours[name]]
-    if differ:
-        raise ValueError(
-            f"{folder} holds a run with other settings ({'; '.join(differ)}): choose another folder, or delete it"
-        )
+    if differ := files.differences(to_dict(run.config), to_dict(config)):
+        raise ValueError(f"{folder} holds a run with other settings ({differ}): choose another folder, or delete it")
     return run
 
 
