@@ -82,6 +82,18 @@ def test_leaky_topk(relative: bool) -> None:
         assert codes == pytest.approx([v if v >= b else scale * v for v in row], rel=1e-5)
 
 
+def test_a_leaky_readout_is_topk_in_training_and_leaks_after_it() -> None:
+    trainer, _ = seen("leaky_readout(k=3, epsilon=0.25)")
+    d, x = trainer.dictionary, inputs(3)
+    plain = Dictionary(D, F, "topk(k=3)")
+    plain.load_state_dict({n: v for n, v in d.state_dict().items() if "read" not in n})
+    torch.testing.assert_close(dense(d.train().encode(x)), dense(plain.eval().encode(x)))
+    for pre, codes in zip(d.pre(x).tolist(), dense(d.eval().encode(x)).tolist(), strict=True):
+        u = [max(v, 0.0) for v in pre]
+        b = sorted(u)[-3]
+        assert codes == pytest.approx([v if v >= b else 0.25 * v for v in u], rel=1e-5)
+
+
 def test_multi_topk_adds_an_eighth_of_the_error_at_four_k() -> None:
     trainer, step = seen("multi_topk(k=2)")
     wide = Dictionary(D, F, "topk(k=8)")
@@ -281,6 +293,8 @@ def test_p_annealing_leaves_the_penalty_as_large_as_it_was() -> None:
         ("without_topk(p=0.5)", "at least 1 for a norm"),
         ("without_topk(k=100)", "k must be 1 to 48"),
         ("leaky_topk(epsilon=2.0)", "at most 1 if it is relative"),
+        ("leaky_readout(epsilon=1.5)", "a share, from 0 to 1"),
+        ("leaky_readout(k=49)", "k must be 1 to 48"),
         ("multi_topk(k=0)", "k must be 1 to 48"),
         ("dimension_reduction(knee=1)", "knee 0 or at least 2"),
         ("geometric_dimension_reduction(p=1.0)", "p between 0 and 1"),
