@@ -195,7 +195,7 @@ def test_orthogonal_is_the_nearest_features_squared_cosine(chunk: int) -> None:
     order = torch.arange(F) if chunk > F else torch.randperm(F, generator=torch.Generator().manual_seed(3))
     parts = order.chunk(1 if chunk > F else 3)
     nearest = [max((W[i] @ W[j]).item() for j in part if j != i) ** 2 for part in parts for i in part]
-    assert trainer.parts(step)["cosine"].item() == pytest.approx(sum(nearest) / F, rel=1e-5)
+    assert trainer.parts(step)["cosine"].item() == pytest.approx(D * sum(nearest) / F, rel=1e-5)
 
 
 def test_gated() -> None:

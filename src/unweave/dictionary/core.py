@@ -117,7 +117,14 @@ class Coder(nn.Module, ABC):
     @abstractmethod
     def restart_(self, features: Tensor, directions: Tensor, size: float) -> None:
         """Let `features [n]` read along the unit `directions [n, D]` from now on, without bias, with weights `size`
-        times as long as the average feature's."""
+        times as long as the average of the other features' (of their own, if they are all)."""
+
+
+def length_of_others(W_enc: Tensor, features: Tensor) -> Tensor:
+    """The mean norm of the columns of `W_enc [D, F]` that are not `features [n]`, or of all if those are all."""
+    others = torch.ones(W_enc.shape[1], dtype=torch.bool, device=W_enc.device)
+    others[features] = False
+    return W_enc[:, others if others.any() else features].norm(dim=0).mean()
 
 
 class Linear(Coder):
@@ -155,7 +162,7 @@ class Linear(Coder):
 
     @torch.no_grad()
     def restart_(self, features: Tensor, directions: Tensor, size: float) -> None:
-        self.W_enc[:, features] = size * self.W_enc.norm(dim=0).mean() * directions.T
+        self.W_enc[:, features] = size * length_of_others(self.W_enc, features) * directions.T
         self.b_enc[features] = 0
 
 

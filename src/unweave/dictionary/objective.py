@@ -39,7 +39,9 @@ def unsquared(by_width: bool = False) -> Objective:
     def distance(x_hat: Tensor, target: Tensor) -> Tensor:
         return (x_hat - target).norm(dim=-1).mean() / (target.shape[-1] if by_width else 1)
 
-    return Objective(source="Karvonen et al. 2024, arXiv 2408.00113, App. B; by_width: Huben 2024", distance=distance)
+    return Objective(
+        source="Karvonen et al. 2024, arXiv 2408.00113, Sect. 4.1 (eq. 8); by_width: Huben 2024", distance=distance
+    )
 
 
 @OBJECTIVES.register

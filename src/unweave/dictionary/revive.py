@@ -41,9 +41,11 @@ def none(after: int = 100_000) -> Revival:
 def auxk(k: int = 64, weight: float = 1 / 32, after: int = 100_000) -> Revival:
     """Dead features reconstruct what the living ones missed, k of them at a time, through encoder and decoder.
 
-    weight * || e - e_hat ||^2, e = target - x_hat held fixed, e_hat the k largest dead pre-activations decoded without
-    b_dec (Gao et al. 2024, arXiv 2406.04093, App. A.2; there `after` is 10 million tokens of a far longer run). The
-    pre-activations are not rectified: a feature that is negative everywhere would get no gradient and stay dead.
+    weight * || e - e_hat ||^2 (whatever the objective is), e = target - x_hat held fixed, e_hat the k largest dead
+    pre-activations decoded without b_dec (Gao et al. 2024, arXiv 2406.04093, App. A.2; there `after` is 10 million
+    tokens of a far longer run, k near D / 2, and the published code divides by the squared residual). The
+    pre-activations are not rectified, though they are in that code: a feature that is negative everywhere would get no
+    gradient and stay dead.
     """
 
     def missed(step: Step) -> Tensor:
@@ -72,7 +74,7 @@ def _ghosts(step: Step, dead: Tensor) -> tuple[Tensor, Tensor]:
 @REVIVALS.register
 def ghost(after: int = 100_000) -> Revival:
     """Dead features reconstruct half of the residual with exp(pre) for codes; the squared error of that, made as large
-    as the reconstruction's own.
+    as the reconstruction's own squared error, whatever the objective is.
 
     exp has a gradient everywhere, so that the encoder learns too (Jermyn & Templeton 2024, transformer-circuits.pub,
     January update, "Ghost Grads").
@@ -93,7 +95,10 @@ def ghost(after: int = 100_000) -> Revival:
 @REVIVALS.register
 def ghost_elementwise(after: int = 100_000) -> Revival:
     """`ghost` as OpenMOSS's code has it: errors are divided by the length of the centred residual (the reconstruction's
-    by that of the centred input), and made as large as the reconstruction's entry by entry; mean over batch and D."""
+    by that of the centred input), and made as large as the reconstruction's entry by entry; mean over batch and D.
+
+    In that code the reconstruction's error is the same mean; beside a sum over D this is a whisper.
+    """
 
     def haunt(step: Step) -> Tensor:
         dead = _dead(step, after)
@@ -119,8 +124,9 @@ def resample(every: int = 500, times: int = 4, size: float = 0.2, after: int = 1
     reconstructed.
 
     Inputs of the batch are drawn with probability in proportion to their squared loss. A feature's decoder row becomes
-    the unit direction of its input from b_dec, its encoder the same, `size` times as long as the average one and
-    without bias; the optimiser forgets it (Bricken et al. 2023, App. "Neuron resampling").
+    the unit direction of its input from b_dec, its encoder the same, `size` times as long as the average of the others
+    and without bias; the optimiser forgets it. The paper draws from 819,200 inputs, before b_dec is taken off (Bricken
+    et al. 2023, App. "Neuron resampling").
     """
     if not (every >= 1 and times >= 1 and size > 0):
         raise ValueError(

@@ -32,14 +32,18 @@ def adamw(beta1: float = 0.9, beta2: float = 0.999, weight_decay: float = 0.01) 
 
 @OPTIMISERS.register
 def signum(momentum: float = 0.9) -> Build:
-    """The sign of the gradient's running mean (Bernstein et al. 2018, arXiv 1802.04434, Algorithm 1)."""
+    """The sign of the gradient's running mean (Bernstein et al. 2018, arXiv 1802.04434, Algorithm 2)."""
     return lambda parameters, lr: _Signum(parameters, {"lr": lr, "momentum": momentum})
 
 
 @OPTIMISERS.register
 def schedule_free_signum(momentum: float = 0.95) -> Build:
     """Steps along the sign of the gradient, taken between where the steps have led and their average, which is what is
-    kept in the end (Defazio et al. 2024, arXiv 2405.15682, eqs. 5-7): instead of a decay, so use training.decay=0."""
+    kept in the end (Defazio et al. 2024, arXiv 2405.15682, eqs. 3-5): instead of a decay, so use training.decay=0.
+
+    With training.unit_norm the decoder's rows have norm 1 where gradients are taken and at the end, not in between. The
+    average of a feature that was resampled goes on as slowly as all others'.
+    """
     return lambda parameters, lr: _ScheduleFreeSignum(parameters, {"lr": lr, "momentum": momentum})
 
 

@@ -47,11 +47,12 @@ def track_threshold(step: Step) -> None:
 def batch_topk(k: int = 32, anneal: float = 0.0) -> Method:
     """codes = relu(pre) on the k * B largest of the batch, else 0; at inference where pre is above the threshold.
 
-    The error. anneal: over this share of the steps k falls to its value, from all features.
+    The error. anneal: over this share of the steps k falls to its value, from all features (not in the paper;
+    github.com/saprmarks/dictionary_learning does so, from D).
     """
 
     return Method(
-        source="Bussmann et al. 2024, arXiv 2412.06410, eqs. 4-5",
+        source="Bussmann et al. 2024, arXiv 2412.06410, Sect. 3 (eqs. 6-7)",
         coder=of_k("batch_topk", k, lambda W_dec: BatchTopK(k, len(W_dec) if anneal else k)),
         losses={"error": (1.0, error)},
         after_step=(track_threshold, *annealed(k, anneal)),

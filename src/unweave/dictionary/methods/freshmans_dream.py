@@ -15,8 +15,8 @@ def freshmans_dream(alpha: float = 200.0, p: float = 2.0) -> Method:
     """codes = relu(pre); error + alpha * (1/F) * (sum f)^p / sum f^p, which for n equal codes and p = 2 is n/F; 0 where
     no code is above zero.
 
-    It does not change when all codes are scaled. The report's alpha, 1.2, belongs to
-    objective="unsquared(by_width=True)".
+    It does not change when all codes are scaled. The report's alpha, 1.2, belongs, as far as
+    one can tell, to objective="unsquared(by_width=True)".
     """
     if not p > 1:
         raise ValueError(f"freshmans_dream: p must be above 1, where the ratio is smallest for one code, not {p}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unweave.dictionary.core import Coder, Method, Step, method
+from unweave.dictionary.core import Coder, Method, Step, length_of_others, method
 from unweave.dictionary.terms import error
 
 
@@ -33,13 +33,13 @@ class Gated(Coder):
 
     @torch.no_grad()
     def restart_(self, features: Tensor, directions: Tensor, size: float) -> None:
-        self.W_enc[:, features] = size * self.W_enc.norm(dim=0).mean() * directions.T
+        self.W_enc[:, features] = size * length_of_others(self.W_enc, features) * directions.T
         for b in (self.b_gate, self.b_mag, self.r):
             b[features] = 0
 
 
 FIXED = ("W_dec", "b_dec", "W_skip")
-"""What `gate_error` must not train."""
+"""What `gate_error` must not train, as what decodes: b_dec still learns from it where it is taken from x."""
 
 
 def gate_l1(step: Step) -> Tensor:
@@ -57,7 +57,10 @@ def gate_error(step: Step) -> Tensor:
 @method
 def gated(l1: float = 1.0) -> Method:
     """codes = relu(exp(r) (x - b_dec) W_enc + b_mag) where gate = (x - b_dec) W_enc + b_gate is above 0, else 0; error
-    + l1 * sum over F of relu(gate) + the error of relu(gate) W_dec + b_dec, the decoder held fixed."""
+    + l1 * sum over F of relu(gate) + the error of relu(gate) W_dec + b_dec, the decoder held fixed.
+
+    For decoder rows of norm 1 (training.unit_norm): otherwise a gate can shrink while its row grows.
+    """
     if l1 < 0:
         raise ValueError(f"gated: l1 is a penalty's weight, so it cannot be negative ({l1})")
     return Method(

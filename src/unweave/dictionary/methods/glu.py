@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unweave.dictionary.core import Coder, Method, method
+from unweave.dictionary.core import Coder, Method, length_of_others, method
 from unweave.dictionary.terms import error
 from unweave.dictionary.terms import l1 as sum_of_codes
 
@@ -35,7 +35,7 @@ class GLU(Coder):
 
     @torch.no_grad()
     def restart_(self, features: Tensor, directions: Tensor, size: float) -> None:
-        self.W_enc[:, features] = size * self.W_enc.norm(dim=0).mean() * directions.T
+        self.W_enc[:, features] = size * length_of_others(self.W_enc, features) * directions.T
         self.W_gate[:, features] = 0
         for b in (self.b_enc, self.b_gate):
             b[features] = 0

@@ -28,7 +28,10 @@ class GroupMax(Selection):
 
 @method
 def group_max(k: int = 32) -> Method:
-    """codes = relu(pre) on the largest of each of k groups of features, else 0; the error."""
+    """codes = relu(pre) on the largest of each of k groups of features, else 0; the error.
+
+    Feature j is in group j mod k; in sparsify groups are neighbours.
+    """
 
     return Method(
         source="EleutherAI, sparsify (activation 'groupmax'), github.com/EleutherAI/sparsify",

@@ -111,7 +111,8 @@ def jumprelu(l0: float = 0.5, bandwidth: float = 0.1, threshold: float = 0.1) ->
     """codes = pre [pre > theta]; error + l0 * the number of active features.
 
     threshold: theta at the start. threshold and bandwidth are in the units of the inputs after normalisation (the
-    paper's .001 belongs to a mean squared norm of 1). The paper trains with training.penalty_warmup.
+    paper's .001 belongs to a mean squared norm of 1, so .001 sqrt(D) here). The paper trains with
+    training.penalty_warmup, and learns the logarithm of theta, which is here learnt itself and kept from below 0.
     """
     source = "Rajamanoharan et al. 2024, arXiv 2407.14435, eqs. 9-12"
     return _method("jumprelu", source, threshold, bandwidth, {"l0": (l0, active)})
@@ -126,7 +127,7 @@ def jumprelu_target(l0: float = 32.0, weight: float = 10.0, bandwidth: float = 0
     def off_target(step: Step) -> Tensor:
         return (active(step) / l0 - 1).square()
 
-    source = "Rajamanoharan et al. 2024, arXiv 2407.14435, with a quadratic penalty on L0"
+    source = "Rajamanoharan et al. 2024, arXiv 2407.14435, App.; saprmarks/dictionary_learning, jumprelu.py"
     return _method("jumprelu_target", source, threshold, bandwidth, {"off_target": (weight, off_target)})
 
 
@@ -134,8 +135,9 @@ def jumprelu_target(l0: float = 32.0, weight: float = 10.0, bandwidth: float = 0
 def jumprelu_tanh(l0: float = 1.0, c: float = 4.0, bandwidth: float = 2.0, threshold: float = 0.1) -> Method:
     """JumpReLU; error + l0 * sum of tanh(c f ||d||), whose gradient reaches the encoder as well as the thresholds.
 
-    Made to go with revive="pre_activation()", unit_norm=False and training.penalty_warmup=1. The thresholds themselves
-    are learnt, where the paper learns their logarithms.
+    Made to go with revive="pre_activation()", unit_norm=False and training.penalty_warmup=1; the paper's l0 is 10 to
+    20. The thresholds themselves are learnt, where the paper learns their logarithms; its first weights and biases,
+    which have 10,000 features fire, are not taken over.
     """
 
     source = "Conerly et al. 2025, transformer-circuits.pub/2025/january-update"

@@ -45,9 +45,10 @@ class LeakyTopK(Activation):
 def leaky_topk(k: int = 32, epsilon: float = 0.1, relative: bool = True) -> Method:
     """codes = u where u >= b, else (epsilon / b) u, u = relu(pre) and b its k-th largest; the error.
 
-    relative: epsilon is a share of b, so that what leaks is epsilon u. Otherwise it is the most that a code below b can
-    be, in the units of the inputs after normalisation: the report's .5 (with k = 70) belongs to inputs as they are. On
-    inputs with squared norm D it is no leak but a flood, with 9 of 10 features active.
+    relative: epsilon is a share of b, so that what leaks is epsilon u, which the report tried too. Otherwise it is the
+    most that a code below b can be, in the units of the inputs after normalisation: the report's .5 (with k = 70)
+    belongs to inputs as they are. On inputs with squared norm D it is no leak but a flood, with 9 of 10 features
+    active.
     """
     if epsilon < 0 or (relative and epsilon > 1):
         raise ValueError(f"leaky_topk: epsilon must be at least 0, and at most 1 if it is relative, not {epsilon}")

@@ -14,7 +14,8 @@ from unweave.dictionary.terms import error
 
 
 class Pursuit(Coder):
-    """Codes are what each round takes: relu of the residual's product with the feature that has the largest.
+    """Codes are what each round takes: relu of the residual's product with the feature that has the largest (a negative
+    one is never taken, unlike in Kempner's github.com/KempnerInstitute/overcomplete).
 
     pre: the products of the first round, before anything is taken off.
     """

@@ -24,6 +24,7 @@ def first(codes: Sparse, n: int) -> Sparse:
 def matryoshka(k: int = 32, widths: tuple = (1 / 32, 3 / 32, 7 / 32, 15 / 32, 1.0)) -> Method:
     """BatchTopK; the sum, over widths, of the error of what the first width * F features reconstruct.
 
+    The sum is the paper's; its code takes the mean, beside which a revival's loss weighs that much more.
     widths: shares of the features, ascending, the last 1; at least one feature each.
     """
     rising = all(a < b for a, b in itertools.pairwise(widths))
@@ -40,7 +41,7 @@ def matryoshka(k: int = 32, widths: tuple = (1 / 32, 3 / 32, 7 / 32, 15 / 32, 1.
         return torch.stack(errors).sum()
 
     return Method(
-        source="Bussmann et al. 2025, arXiv 2503.17547, eq. 4",
+        source="Bussmann et al. 2025, arXiv 2503.17547, Sect. 3.1 (eq. 5)",
         coder=of_k("matryoshka", k, lambda _: BatchTopK(k)),
         losses={"nested_error": (1.0, nested_error)},
         after_step=(track_threshold,),

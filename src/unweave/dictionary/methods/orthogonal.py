@@ -14,8 +14,9 @@ from unweave.dictionary.terms import error
 
 @method
 def orthogonal(k: int = 32, weight: float = 0.25, chunk: int = 8192) -> Method:
-    """BatchTopK; error + weight * mean over features of the squared cosine with the nearest other one in its chunk.
+    """BatchTopK; error + weight * D * mean over features of the squared cosine with the nearest other one in its chunk.
 
+    weight: the paper's, whose error is a mean over D (as in the BatchTopK code that it builds on), hence the D here.
     chunk: larger dictionaries are dealt at random into chunks of about that many features, anew at each step.
     """
     if chunk < 2:
@@ -29,10 +30,10 @@ def orthogonal(k: int = 32, weight: float = 0.25, chunk: int = 8192) -> Method:
         for part in order.to(W.device).chunk(n):
             cosines = W[part] @ W[part].T
             squares.append(cosines.fill_diagonal_(-1.0).amax(1).square())
-        return torch.cat(squares).mean()
+        return W.shape[1] * torch.cat(squares).mean()
 
     return Method(
-        source="Korznikov et al. 2025, arXiv 2509.22033, Sect. 3",
+        source="Korznikov et al. 2025, arXiv 2509.22033, Sect. 3.3 (eq. 4)",
         coder=of_k("orthogonal", k, lambda _: BatchTopK(k)),
         losses={"error": (1.0, error), "cosine": (weight, nearest)},
         after_step=(track_threshold,),

@@ -86,9 +86,9 @@ def _terms(f: Term) -> tuple[Term, AfterStep]:
 def p_anneal(weight: float = 1.0, p_end: float = 0.2, start: float = 0.27, stages: int = 10) -> Method:
     """codes = relu(pre); error + weight * scale * sum over F of f^p.
 
-    p is 1 up to the share `start` of the steps, then falls to p_end in equal stages; at each, scale is multiplied so
-    that the penalty stays as large as it was over the last 10 batches. The paper's weights, .025 to .05, belong to
-    objective="unsquared()".
+    p is 1 up to the share `start` of the steps, then falls in equal stages, the first at once, to p_end before the last
+    of them; at each, scale is multiplied so that the penalty stays as large as it was over the last 10 batches. The
+    weights in the paper's code for Othello, .025 to .05, belong to objective="unsquared()". For decoder rows of norm 1.
     """
     _check("p_anneal", p_end, start, stages)
     penalty, after = _terms(lambda step: dense(step.codes))
@@ -99,7 +99,7 @@ def p_anneal(weight: float = 1.0, p_end: float = 0.2, start: float = 0.27, stage
         return made
 
     return Method(
-        source="Karvonen et al. 2024, arXiv 2408.00113, Sect. 3.1 and eq. 14",
+        source="Karvonen et al. 2024, arXiv 2408.00113, Sect. 4.3 (eqs. 13-14)",
         coder=coder,
         losses={"error": (1.0, error)},
         penalties={"power_sum": (weight, penalty)},
@@ -119,7 +119,7 @@ def gated_p_anneal(weight: float = 1.0, p_end: float = 0.2, start: float = 0.27,
         return made
 
     return Method(
-        source="Karvonen et al. 2024, arXiv 2408.00113, Sect. 3.1",
+        source="Karvonen et al. 2024, arXiv 2408.00113, Sect. 4.3",
         coder=coder,
         losses={"error": (1.0, error), "gate_error": (1.0, gate_error)},
         penalties={"power_sum": (weight, penalty)},

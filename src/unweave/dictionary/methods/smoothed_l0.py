@@ -17,7 +17,8 @@ def smoothed_l0(alpha: float = 100.0, delta: float = 10.0, epsilon: float = 0.01
     """codes = relu(pre); error + alpha * (1/F) * sum of sigmoid(m (f - delta/2)), m = (2/delta) ln(1/epsilon - 1).
 
     A code of 0 counts as epsilon of a feature, one of delta as 1 - epsilon. delta is in the units of the inputs after
-    normalisation; the report's alpha, .7, belongs to objective="unsquared(by_width=True)" and inputs as they are.
+    normalisation; the report's alpha, .7, belongs, as far as one can tell, to
+    objective="unsquared(by_width=True)" and inputs as they are.
     """
     if not (delta > 0 and 0 < epsilon < 0.5):
         raise ValueError(

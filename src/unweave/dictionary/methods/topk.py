@@ -71,7 +71,8 @@ class TopK(KLargest):
 def topk(k: int = 32, anneal: float = 0.0) -> Method:
     """codes = relu(pre) on the k largest, else 0; the error.
 
-    anneal: over this share of the steps k falls to its value, from all features.
+    anneal: over this share of the steps k falls to its value, from all features (not in the paper;
+    github.com/saprmarks/dictionary_learning does so, from D).
     """
 
     return Method(
@@ -94,7 +95,7 @@ def multi_topk(k: int = 32, times: int = 4, weight: float = 1 / 8) -> Method:
         return step.distance(d.decode_normalised(codes, step.x), step.target)
 
     return Method(
-        source="Gao et al. 2024, arXiv 2406.04093, Sect. 5.3.2",
+        source="Gao et al. 2024, arXiv 2406.04093, Sect. 5.3",
         coder=of_k("multi_topk", k, lambda _: TopK(k)),
         losses={"error": (1.0, error), "wide_error": (weight, wide_error)},
     )

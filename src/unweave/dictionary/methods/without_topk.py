@@ -17,7 +17,8 @@ from unweave.dictionary.terms import error
 def without_topk(alpha: float = 500.0, k: int = 32, p: float = 1.0) -> Method:
     """codes = relu(pre); error + alpha * (1/F) * ||f - top_k(f)||_p, top_k(f) the k largest codes and else 0.
 
-    The report's alpha, .1 with p = 1 and a k that it does not give, belongs to objective="unsquared(by_width=True)".
+    The report's alpha, .1 with p = 1 and a k that it does not give, belongs, as far as one can tell, to
+    objective="unsquared(by_width=True)".
     """
     if not p >= 1:
         raise ValueError(f"without_topk: p must be at least 1 for a norm, not {p}")
