@@ -56,8 +56,8 @@ def block(evaluations: list[dict[str, Any]], seconds: float, peak_bytes: float) 
 Made by `.venv/bin/python docs/readme.py`, which runs the demo: {seconds / 60:.1f} minutes after installation and
 {peak_bytes / 2**30:.1f} GiB of memory at most, on {machine}. Site {site}, {games["positions"]:,} positions of
 {games["count"]:,} games that training never saw; features are chosen on one half of the games and scored on the other.
-Controls in italics. Pairs are out of 192, legal squares out of 60. `leaky_topk` passes a thousandth of every positive
-code that is not among the 64 largest, and L0 counts those too.
+Controls in italics. Pairs are out of 192, legal squares out of 60. `leaky_readout` is trained as TopK; when it is read,
+a thousandth of every positive code that is not among the 64 largest passes too, and L0 counts those.
 
 {table(evaluations)}
 """

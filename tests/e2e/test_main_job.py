@@ -39,9 +39,9 @@ def verb(*arguments: str | Path) -> str:
 def test_the_demo_makes_scored_runs_and_a_report(made: tuple[Path, str]) -> None:
     folder, _ = made
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("leaky_topk-1024", "report.html", demo.CONTROL, "topk-512"),
+        *("leaky_readout-1024", "report.html", demo.CONTROL, "topk-512"),
     ]
-    evaluation = files.read_json(folder / "leaky_topk-1024" / "evaluation.json")
+    evaluation = files.read_json(folder / "leaky_readout-1024" / "evaluation.json")
     names = [row["name"] for row in evaluation["rows"]]
     assert names == [
         *("dictionary", "dictionary", "linear probe", "shuffled subject", "neurons mlp_act.0", "residual dimensions"),
@@ -103,9 +103,9 @@ def test_evaluate_trains_its_own_control_and_repeats_itself(made: tuple[Path, st
 def test_runs_and_report(made: tuple[Path, str]) -> None:
     folder, _ = made
     listed = {Path(row["run"]).name: row for row in json.loads(verb("runs", folder, "--json"))}
-    assert {"topk-512", "leaky_topk-1024", demo.CONTROL} <= set(listed)
+    assert {"topk-512", "leaky_readout-1024", demo.CONTROL} <= set(listed)
     assert listed["topk-512"]["state"] == "trained"
-    assert "leaky_topk-1024" in verb("runs", folder)
+    assert "leaky_readout-1024" in verb("runs", folder)
     page = Path(json.loads(verb("report", folder, "--json"))["report"])
     assert page.stat().st_size > 10_000
     assert verb("report", folder / "topk-512")
