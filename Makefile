@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test slow check bench docs clean
 
 demo: .venv/made  ## the main job: dictionaries trained and scored on the bundled OthelloGPT, and a report
 	$(BIN)/unweave demo
 
 test: .venv/made  ## the tests that need no GPU and no long wait
 	$(BIN)/pytest
+
+slow: .venv/made  ## the tests that take minutes: deep perft, pretraining, planted truth for every method
+	$(BIN)/pytest -m slow
 
 check: .venv/made  ## format, lint, types
 	$(BIN)/ruff format --check

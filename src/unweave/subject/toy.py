@@ -27,7 +27,8 @@ class Toy:
     def __init__(
         self, n_features: int, d: int, p: float, pairs: int, correlation: float, children: int, seed: int
     ) -> None:
-        draw = torch.Generator().manual_seed(seed)
+        # Hashed, or a dictionary of the same seed and shape would start with these very directions.
+        draw = torch.Generator().manual_seed(int(_hash(torch.tensor(seed))))
         directions = torch.randn(n_features, d, generator=draw)
         self.directions = directions / directions.norm(dim=1, keepdim=True)
         self.head = torch.randn(d, ALPHABET.size, generator=draw) / d**0.5
