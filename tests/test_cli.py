@@ -20,6 +20,13 @@ MAIN = [sys.executable, "-c", "from unweave.cli import main; main()"]
         (["train", "x", "--method", "topk(k=2000)"], "does not fit a dictionary of d_sae=1024"),
         (["train", "x", "--subject", "nothing/here"], "nothing/here"),
         (["train", "x", "--config", "no.json"], "there is no file no.json"),
+        (["train", "x", "--site", ""], "a run needs a site"),
+        (["train", "x", "--set", "training.gradient_norm=-1"], "training.gradient_norm must be at least 0"),
+        (["train", "x", "--set", "training.lr=1e999"], "training.lr must be above 0"),
+        (["train", "x", "--seed", "-1"], "seed must be at least 0"),
+        (["evaluate", "nowhere", "--games", "1"], "two games at least"),
+        (["demo", "x", "--set", "d_sae=64"], "d_sae cannot be set"),
+        (["pretrain", "othello", "--out", "x", "--device", "tpu"], "there is no device 'tpu' here"),
     ],
 )
 def test_one_clear_sentence(arguments: list[str], sentence: str, tmp_path: Path) -> None:

@@ -176,6 +176,12 @@ def test_json_is_written_for_people_too(tmp_path: Path) -> None:
     assert json.loads(text) == {"a": 1}
 
 
+def test_tensors_can_be_read_by_whoever_can_read_text(tmp_path: Path) -> None:
+    files.write_tensors(tmp_path / "a.safetensors", {"x": torch.zeros(1)})
+    files.write_text(tmp_path / "a.txt", "")
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "a.txt").stat().st_mode
+
+
 def test_tensors_keep_their_gradients_to_themselves(tmp_path: Path) -> None:
     weight: Tensor = torch.ones(3, requires_grad=True)
     files.write_tensors(tmp_path / "a.safetensors", {"w": weight})

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from unweave import files, runs
+from unweave.cli import app
 from unweave.config import RunConfig, override
 from unweave.runs import Run
 from unweave.subject import disk
@@ -189,6 +191,54 @@ def test_a_full_disk_is_told_and_the_last_checkpoint_stays(subject, tmp_path, mo
     assert files.read_tensors(tmp_path / "a" / "checkpoint" / "state.safetensors")[1]["step"] == 10
     runs.train({tmp_path / "a": config(subject), tmp_path / "b": config(subject)})
     assert same(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_disk_that_is_full_at_the_start_leaves_a_folder_that_can_go_on(subject, tmp_path, monkeypatch) -> None:
+    folder = tmp_path / "a"
+
+    def full(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "write_text", full)
+        with pytest.raises(OSError, match="No space"):
+            runs.train({folder: config(subject)})
+    folder.mkdir(exist_ok=True)
+    (folder / ".config.json.123.part").write_text("{")  # what a kill leaves
+    (run,) = runs.train({folder: config(subject)})
+    assert run.trained
+
+
+def test_a_kill_after_the_weights_is_mended(subject, tmp_path) -> None:
+    runs.train({tmp_path / "a": config(subject)})
+    left = tmp_path / "a" / "checkpoint"
+    left.mkdir()
+    runs.train({tmp_path / "a": config(subject)})
+    assert not left.exists()
+
+
+def test_only_runs_are_found_and_damaged_ones_are_said_to_be(subject, tmp_path) -> None:
+    runs.train({tmp_path / "a": config(subject)})
+    files.write_json(tmp_path / "model" / "config.json", {"n_layers": 2})
+    files.write_json(tmp_path / "list" / "config.json", [1])
+    files.write_text(tmp_path / "torn" / "config.json", "{")
+    assert [run.name for run in runs.find(tmp_path)] == ["a", "torn"]
+    with pytest.raises(ValueError, match=r"config\.json is not the config of a run"):
+        _ = Run(tmp_path / "model").config
+    done = CliRunner().invoke(app, ["runs", str(tmp_path)], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "trained" in done.output
+    assert "damaged" in done.output
+
+
+def test_ctrl_c_says_how_to_go_on(subject, tmp_path, monkeypatch, capsys) -> None:
+    def stop(*_) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "train", stop)
+    done = CliRunner().invoke(app, ["train", str(tmp_path / "[bold]a[/red]"), "--subject", subject])
+    assert done.exit_code == 130
+    assert "the same command goes on" in done.output + capsys.readouterr().err
 
 
 def test_a_damaged_config_or_dictionary_is_refused(subject, tmp_path) -> None:

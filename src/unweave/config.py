@@ -27,6 +27,8 @@ class DataConfig:
         for name in ("games", "passes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"data.{name} must be at least 1, not {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"data.seed must be at least 0, not {self.seed}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,10 @@ class TrainingConfig:
         for name in ("steps", "batch", "log_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training.{name} must be at least 1, not {getattr(self, name)}")
-        if not self.lr > 0:
+        for name in ("warmup", "gradient_norm"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"training.{name} must be at least 0, not {getattr(self, name)}")
+        if not 0 < self.lr < float("inf"):
             raise ValueError(f"training.lr must be above 0, not {self.lr}")
         if self.shape not in SHAPES:
             raise ValueError(f"training.shape must be {' or '.join(SHAPES)}, not {self.shape!r}")
@@ -91,6 +96,12 @@ class RunConfig:
     seed: int = 0
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        if not self.site:
+            raise ValueError("a run needs a site, such as resid_post.0")
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, not {self.seed}")
 
     @property
     def hash(self) -> str:

@@ -25,6 +25,8 @@ CONTROL = "shuffled-subject"
 
 def jobs(folder: Path, settings: Mapping[str, Any] | None = None) -> dict[Path, RunConfig]:
     """Every run of the demo: where, and what. `settings` change all their configs, as `unweave train --set` does."""
+    if own := {"method", "d_sae"} & set(settings or {}):
+        raise ValueError(f"the demo has dictionaries of its own, so {min(own)} cannot be set: `unweave train` can")
     base = override(RunConfig(), {**RECIPE, **(settings or {})})
     made = {
         folder / f"{method.partition('(')[0]}-{d_sae}": override(base, {"method": method, "d_sae": d_sae})

@@ -22,7 +22,10 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        aside.touch()
+        mode = aside.stat().st_mode
         write(aside)
+        aside.chmod(mode)  # safetensors makes its files for the owner's eyes only
         with open(aside, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(aside, path)

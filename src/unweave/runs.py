@@ -53,7 +53,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return self.folder.resolve().name
 
     @property
     def config(self) -> RunConfig:
@@ -61,7 +61,7 @@ class Run:
         path = self.folder / "config.json"
         if not path.exists():
             raise FileNotFoundError(f"{self.folder} is not a run: it has no config.json")
-        return from_dict(RunConfig, files.read_json(path)["config"])
+        return read_config(path)
 
     @property
     def trained(self) -> bool:
@@ -71,7 +71,8 @@ class Run:
         """The trained dictionary. Raises FileNotFoundError, or ValueError when the file is damaged."""
         if not self.trained:
             raise FileNotFoundError(
-                f"{self.folder} holds no trained dictionary yet: finish it with `unweave train {self.folder}`"
+                f"{self.folder} holds no trained dictionary yet: finish it with "
+                f"`unweave train {self.folder} --config {self.folder / 'config.json'}`"
             )
         return export.load(self.folder / "sae.safetensors")
 
@@ -84,12 +85,30 @@ class Run:
         return files.read_json(path) if path.exists() else None
 
 
+def read_config(path: Path) -> RunConfig:
+    """What a run's config.json says. Raises FileNotFoundError, or ValueError for a file that is damaged or no run's."""
+    held = files.read_json(path)
+    if not (isinstance(held, dict) and isinstance(held.get("config"), dict)):
+        raise ValueError(f"{path} is not the config of a run")
+    return from_dict(RunConfig, held["config"])
+
+
 def find(folder: Path | str) -> list[Run]:
-    """Every run in a folder or below it, by path. Raises FileNotFoundError when there is no such folder."""
+    """Every run in a folder or below it, by path, damaged ones too. Raises FileNotFoundError when there is no such
+    folder."""
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
-    return [Run(path.parent) for path in sorted(folder.rglob("config.json"))]
+    return [Run(path.parent) for path in sorted(folder.rglob("config.json")) if _may_be_a_run(path)]
+
+
+def _may_be_a_run(config: Path) -> bool:
+    """Other programs' folders have a config.json too; what cannot be read may have been a run's."""
+    try:
+        held = files.read_json(config)
+    except ValueError:
+        return True
+    return isinstance(held, dict) and "config" in held
 
 
 def train(jobs: Mapping[Path, RunConfig], on_report: Callable[[Report], None] = lambda report: None) -> list[Run]:
@@ -103,7 +122,9 @@ def train(jobs: Mapping[Path, RunConfig], on_report: Callable[[Report], None] = 
     streams: dict[Any, list[_Job]] = {}
     for folder, config in jobs.items():
         run = _claim(Path(folder), config)
-        if not run.trained:
+        if run.trained:
+            shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)  # a kill came before that was done
+        else:
             key = (config.subject, config.data, config.training.batch)
             streams.setdefault(key, []).append(_Job(run, config))
     groups = [_Group(group) for group in streams.values()]
@@ -128,7 +149,8 @@ def _claim(folder: Path, config: RunConfig) -> Run:
     """The run in `folder`, which must be new, empty or of the same config."""
     run = Run(folder)
     if not (folder / "config.json").exists():
-        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        # What a crash left of a file that was being written begins with a dot.
+        if folder.is_file() or (folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())):
             raise ValueError(f"{folder} exists and is not a run: choose another folder")
         return run
     if differ := files.differences(to_dict(run.config), to_dict(config)):
@@ -153,10 +175,11 @@ class _Job:
             about = checkpoint.restore(trainer, self.state)
             self.place, self.before, self.work = Place(*about["place"]), about["seconds"], about["core_seconds"]
             log.rewind(self.run.folder / "metrics.jsonl", trainer.step)
-        else:
-            trainer.fit_(*_of(sample, self.config))
-            files.write_text(self.run.folder / "metrics.jsonl", "")
+            return
+        trainer.fit_(*_of(sample, self.config))
+        # First what makes the folder a run: whatever happens after that, the same command goes on here.
         files.write_json(self.run.folder / "config.json", {"config": to_dict(self.config), "hash": self.config.hash})
+        files.write_text(self.run.folder / "metrics.jsonl", "")
 
     @property
     def seconds(self) -> float:
@@ -180,10 +203,10 @@ class _Job:
 
     def finish(self, x: Any) -> None:
         dictionary = export.export(self.trainer.dictionary, x)
-        export.save(
+        files.write_text(self.run.folder / "card.md", _card(self.config, self.seconds))
+        export.save(  # last: with it, the run is trained
             dictionary, self.run.folder / "sae.safetensors", {"config": to_dict(self.config), "hash": self.config.hash}
         )
-        files.write_text(self.run.folder / "card.md", _card(self.config, self.seconds))
         shutil.rmtree(self.state.parent, ignore_errors=True)
 
 

@@ -35,6 +35,18 @@ def test_saved_and_loaded_is_the_model_rounded(tmp_path: Path) -> None:
         assert not any(p.requires_grad for p in loaded.parameters())
 
 
+def test_a_model_takes_the_place_of_one_in_other_parts(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    small, large = (GPT(GPTConfig(n_layers=n, d_model=16, n_heads=2)) for n in (1, 2))
+    save(small, tmp_path)
+    save(large, tmp_path, shard_bytes=8000)
+    found = load(str(tmp_path))
+    assert isinstance(found, GPT)
+    assert found.config == large.config
+    save(small, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
 def test_a_large_model_is_saved_in_shards(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = GPT(CONFIG)

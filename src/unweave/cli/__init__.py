@@ -29,10 +29,8 @@ for verb in (demo, methods, pretrain, train, evaluate, report, runs, bench, stud
 
 
 def main() -> None:
-    """The `unweave` command. What is wrong with the input is said in one sentence; Ctrl-C says how to go on."""
+    """The `unweave` command. What is wrong with the input is said in one sentence."""
     try:
         app()
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from the last checkpoint")
     except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(f"unweave: {error}")

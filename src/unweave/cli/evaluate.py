@@ -36,6 +36,8 @@ def evaluate(
 
     if method_file:
         load(method_file)
+    if games < 2 or seed < 0:
+        raise ValueError(f"evaluate needs two games at least and a seed from 0 on, not {games} and {seed}")
     run = Run(folder)
     run.dictionary()  # a run that is not trained is told so before anything else happens
     with live.training({"control": run.config.training.steps}, quiet=json) as show:

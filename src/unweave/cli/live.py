@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from unweave.runs import Report
 
 # A file or a pipe has no width; the tables need 110 columns.
-console = Console(width=None if sys.stdout.isatty() else 110)
-errors = Console(stderr=True)
+console = Console(width=None if sys.stdout.isatty() else 110, markup=False)  # a folder may be called [bold]
+errors = Console(stderr=True, markup=False)
 
 
 class Training:
@@ -37,14 +37,18 @@ class Training:
 def training(steps: dict[str, int], quiet: bool = False) -> Iterator[Training]:
     """steps: how many each run will take, by the run's name."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TextColumn("{task.completed:>5}/{task.total} steps"),
         TextColumn("{task.fields[numbers]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=errors, disable=quiet or not errors.is_terminal) as progress:
-        yield Training(progress, steps)
+    try:
+        with Progress(*columns, console=errors, disable=quiet or not errors.is_terminal) as progress:
+            yield Training(progress, steps)
+    except KeyboardInterrupt:
+        errors.print("stopped; the same command goes on from the last checkpoint")
+        raise
 
 
 class Trials:
@@ -86,7 +90,7 @@ def stage(what: str, quiet: bool = False) -> Iterator[None]:
         return
     with errors.status(f"{what} ..."):
         yield
-    errors.print(f"[dim]{what}: {time.perf_counter() - began:.0f} s[/dim]")
+    errors.print(f"{what}: {time.perf_counter() - began:.0f} s", style="dim")
 
 
 def parse_settings(texts: list[str] | None) -> dict[str, Any]:

@@ -28,7 +28,10 @@ def runs(
     from unweave.runs import Run, find
 
     def row(run: Run) -> dict[str, object]:
-        config, lines, evaluation = run.config, run.metrics(), run.evaluation()
+        try:
+            config, lines, evaluation = run.config, run.metrics(), run.evaluation()
+        except ValueError as error:
+            return dict.fromkeys((*SHOWN, "pairs_within")) | {"run": str(run.folder), "state": f"damaged: {error}"}
         last = lines[-1] if lines else {}
         scores = evaluation["rows"][0]["scores"] if evaluation else {}
         return {

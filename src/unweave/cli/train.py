@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from unweave import files
 from unweave.cli import live
-from unweave.config import RunConfig, from_dict, override
+from unweave.config import RunConfig, override
 
 
 def train(
@@ -39,7 +38,7 @@ def train(
     from unweave import runs  # torch and the rest, only when needed
     from unweave.dictionary.own import call_of
 
-    base = from_dict(RunConfig, files.read_json(config)["config"]) if config else RunConfig()
+    base = runs.read_config(config) if config else RunConfig()
     call = call_of(method) if method else None
     named = {"method": call, "site": site, "d_sae": d_sae, "subject": subject, "training.steps": steps, "seed": seed}
     made = override(base, {k: v for k, v in named.items() if v is not None} | live.parse_settings(settings))

@@ -82,8 +82,8 @@ class Controls:
 
     def _shuffled(self) -> dict[str, float]:
         config = self.run.config
-        n, seed = self.context.n_games, self.context.seed
-        of = Context(config.subject, config.site, config.target, n_games=n, seed=seed)
+        n, seed, split = self.context.n_games, self.context.seed, self.context.split
+        of = Context(config.subject, config.site, config.target, n_games=n, seed=seed, split=split)
         return own_scores(self.run.dictionary(), of).activations
 
     def _truth(self, readout: Callable[[Half], Dense]) -> TruthScores:

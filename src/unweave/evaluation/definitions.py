@@ -252,7 +252,7 @@ _FAITHFULNESS = [
         key="ce/1",
         title="cross-entropy",
         definition="-ln of the probability the subject gives to the move that is played next, averaged over positions "
-        "with a next move.",
+        "with a next move. This and what follows is measured on the first 400 of the games that are scored on.",
         null="knowing the rules and nothing else: 2.011, the entropy of random play; guessing among 61 tokens: 4.11",
     ),
     *(

@@ -36,6 +36,9 @@ def save(
     names = ["model.safetensors"] if n == 1 else [f"model-{i + 1:05}-of-{n:05}.safetensors" for i in range(n)]
     for name, shard in zip(names, shards, strict=True):
         files.write_tensors(folder / name, shard, {"model": header})  # one entry: several have no order
+    for path in folder.glob("model*.safetensors"):  # of a model that was here before, in other parts
+        if path.name not in names:
+            path.unlink()
     return [folder / name for name in names]
 
 

@@ -136,6 +136,8 @@ def _rewind(path: Path, step: int) -> float:
 def _claim(folder: Path, config: OthelloTraining) -> None:
     if (folder / "checkpoint.safetensors").exists():
         same_settings(checkpoint(folder)[1], config.gpt, config.how, folder)
+    elif not (folder / "config.json").exists() and folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder} exists and holds no training: choose another folder")
     if not (folder / "config.json").exists():
         files.write_json(folder / "config.json", asdict(config))
     elif (there := settings(folder)) != config:

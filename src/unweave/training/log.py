@@ -10,8 +10,12 @@ from unweave import files
 
 
 def append(path: Path, line: dict[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    """Raises OSError with one clear sentence when it cannot be written (a full disk, say)."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    except OSError as error:
+        raise OSError(f"could not write {path}: {error}") from error
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -61,7 +61,7 @@ def _opening(readings: Sequence[Reading], best: Reading, rows: Sequence[table.Ro
         f"the board at {games['positions']:,} positions of {games['count']:,} games that training never saw. There are "
         "192 pairs of a square and a state, such as d3 is mine, d3 is theirs, d3 is empty; mine is the side that moves "
         f"next. For each pair the best feature was chosen on {games['chosen_on']:,} of the games and scored on the "
-        f"other {games['scored_on']:,}. Every number stands beside the same number for the controls.",
+        f"other {games['scored_on']:,}. Every score against the board stands beside those of the controls.",
     )
     heading = tag("h1", "What the dictionaries know about the board")
     return tag("header", tag("p", "unweave", class_="brand"), heading, _headline(best, rows), what, class_="opening")
