@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 from unweave import files
-from unweave.activations.buffer import Place, Vectors, shuffled
-from unweave.activations.harvest import chunks, harvest
+from unweave.activations.batches import from_everywhere
+from unweave.activations.buffer import Place, Vectors
+from unweave.activations.harvest import harvest
 from unweave.config import RunConfig, from_dict, to_dict
 from unweave.dictionary import METHODS, Dictionary, export
 from unweave.othello import games
@@ -231,11 +232,8 @@ class _Group:
         ready = [pool.submit(job.prepare, trainer, sample) for job, trainer in zip(jobs, self.trainers, strict=True)]
         for prepared in ready:
             prepared.result()
-        source = chunks(self.model, self.sites, n_games=data.games, seed=data.seed)
         start = min(job.place for job in jobs)
-        stream = shuffled(
-            lambda index: _ahead(source(index), pool), batch=batch, seed=data.seed, passes=data.passes, start=start
-        )
+        stream = from_everywhere(self.model, self.sites, data, batch=batch, start=start, pool=pool)
         while not (self.stopped.is_set() or all(job.trainer.done for job in jobs)):
             after, vectors = next(stream)
             steps = [pool.submit(job.update, vectors, after, on_report) for job in jobs]
@@ -246,15 +244,6 @@ class _Group:
 def _of(vectors: Vectors, config: RunConfig) -> tuple[Tensor, Tensor | None]:
     """What a run reads, and what it is to reconstruct, if that is of another site."""
     return vectors[config.site], vectors[config.target] if config.target else None
-
-
-def _ahead(items: Iterator[Vectors], pool: Executor) -> Iterator[Vectors]:
-    """The same endless items, the next one made in `pool` while the last is in use."""
-    coming = pool.submit(next, items)
-    while True:
-        item = coming.result()
-        coming = pool.submit(next, items)
-        yield item
 
 
 def _card(config: RunConfig, seconds: float) -> str:

@@ -272,7 +272,12 @@ class Dictionary(nn.Module):
         if x is None and self.skip:
             raise ValueError("a part of what this transcoder writes skips the codes: to decode, give the inputs too")
         before = torch.empty(0) if x is None else self.input(x)
-        return (self.output or self.input).undo(self.decode_normalised(codes, before), x)
+        return self.undo(self.decode_normalised(codes, before), x)
+
+    def undo(self, x_hat: Tensor, x: Tensor | None) -> Tensor:
+        """Reconstructions `[B, d_out]` in normalised units, of inputs `x [B, D]`, in the subject's own. Raises
+        ValueError where each vector is normalised by itself and x is not given."""
+        return (self.output or self.input).undo(x_hat, x)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decode(self.encode(x), x)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from unweave.subject import joined
-from unweave.subject.base import Edit, Subject
+from unweave.subject.base import Subject
+from unweave.subject.sequences import Sequences
 
 Reconstruct = Callable[[Tensor], Tensor]
 """From activations `[n, D]` to what takes their place, `[n, D]`."""
@@ -53,19 +53,14 @@ class Faithfulness:
         width = sum(joined.widths(self._target, subject.sites()))
         if mean.shape != (width,):
             raise ValueError(f"{self._target} has width {width}: its mean cannot have shape {list(mean.shape)}")
-        if tokens.ndim != 2 or tokens.shape[1] < 2:
-            raise ValueError(f"tokens should be [G, S + 1], at least two in a row, not {list(tokens.shape)}")
-        self._subject, self._tokens, self._batch = subject, tokens, batch
-        pad = subject.alphabet.pad
-        self._there = torch.ones_like(tokens, dtype=torch.bool) if pad is None else tokens != pad
-        self._counted = self._there[:, 1:]
-        if not self._counted.any():
+        whole = Sequences(subject, tokens)
+        if not whole.counted.any():
             raise ValueError("no position has a next token to predict: every target is padding")
-        shape = (*self._counted.shape, subject.alphabet.size)
+        shape = (*whole.counted.shape, subject.alphabet.size)
         if allowed is not None and allowed.shape != shape:
             raise ValueError(f"allowed should have shape {list(shape)}, not {list(allowed.shape)}")
-        self._allowed = None if allowed is None else allowed[self._counted]
-        self._targets = tokens[:, 1:][self._counted]
+        self._allowed, self._targets = None if allowed is None else allowed[whole.counted], whole.next
+        self._parts, self._width = [Sequences(subject, part) for part in tokens.split(batch)], width
         self._normal = self._run(None)
         self.scores = {
             "ce/1": self._cross_entropy(self._normal),
@@ -94,32 +89,22 @@ class Faithfulness:
     def _run(self, replace: Reconstruct | None) -> Tensor:
         """`[N, V] float32`: log-probabilities at the counted positions, with `replace` applied at the site."""
         rows = []
-        for start in range(0, len(self._tokens), self._batch):
-            part = slice(start, start + self._batch)
-            inputs, there = self._tokens[part, :-1], self._there[part, :-1]
-            edits = {} if replace is None else self._edits(replace, inputs, there)
-            logits = self._subject.run(inputs, edits)
-            counted = self._counted[part].to(logits.device)
-            rows.append(logits[counted].float().log_softmax(-1).to(self._tokens.device))
+        for part in self._parts:
+            instead = {} if replace is None else {self._target: self._reconstructed(replace, part)}
+            rows.append(part.log_probs(instead).float().to(self._targets.device))
         return torch.cat(rows)
 
-    def _edits(self, replace: Reconstruct, tokens: Tensor, where: Tensor) -> dict[str, Edit]:
-        """What stands at the target: there, `replace` of what the subject has at the site, at the positions
-        `where [B, S]` only. All is read before anything is replaced."""
-        found = joined.read(self._subject, tokens, [self._site, self._target])
-        x = found[self._target].clone()
-        here = where.to(x.device)
-        before = found[self._site][here]
+    def _reconstructed(self, replace: Reconstruct, part: Sequences) -> Tensor:
+        """What is to stand at the target: `replace` of what the subject, as it is, has at the site."""
+        before = part.read([self._site])[self._site]
         after = replace(before)
-        if after.shape != (len(before), x.shape[-1]):
-            shapes = f"{list(after.shape)} for {[len(before), x.shape[-1]]}"
+        if after.shape != (len(before), self._width):
+            shapes = f"{list(after.shape)} for {[len(before), self._width]}"
             raise ValueError(f"the reconstructions at {self._target} have another shape than the activations: {shapes}")
         for what, values in (("activations", before), ("reconstructions", after)):
             if not values.isfinite().all():
                 raise ValueError(f"the {what} at {self._site} have NaN or infinite values")
-        x[here] = after.to(x)
-        parts = joined.split(x, self._target, self._subject.sites())
-        return {part: partial(_stand_in, y) for part, y in parts.items()}
+        return after
 
     def _cross_entropy(self, log_probs: Tensor) -> float:
         return -float(log_probs.gather(1, self._targets[:, None]).double().mean())
@@ -129,11 +114,6 @@ class Faithfulness:
         if self._allowed is None:
             return {}
         return {name: float(self._allowed.gather(1, log_probs.argmax(1, keepdim=True)).double().mean())}
-
-
-def _stand_in(y: Tensor, x: Tensor) -> Tensor:
-    """An edit that puts y in the place of whatever is there."""
-    return y
 
 
 def _mean_divergence(p: Tensor, q: Tensor) -> float:

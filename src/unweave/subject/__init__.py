@@ -1,7 +1,8 @@
 """The model under study: what every subject can do, our own GPT, its training, its control, and those of others.
 
 base              the protocol, alphabets, `load`
-sites             the names of the places that can be read and edited
+sites, joined     the names of the places that can be read and edited, one or several as one
+sequences         what a subject predicts, as it is and with something else in an activation's place
 gpt               a small GPT that can be read and edited everywhere
 pretrain, muon    training one, whatever the data
 othello_training  training one on Othello, in a folder
