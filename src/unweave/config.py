@@ -33,7 +33,8 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """steps, batch: how many optimiser steps, of how many vectors each.
+    """steps, batch: how many optimiser steps, of how many vectors each; where the objective is end to end, all those of
+    whole games, about so many.
     optimiser: which; lr, warmup, decay: the peak of its learning rate, steps up to it, the share of the steps in which
     it falls to 0; shape: "linear" or "cosine", how it falls.
     penalty_warmup: the share of the steps in which the penalties of sparsity grow from 0 to their weight.

@@ -22,11 +22,12 @@ import torch
 from torch import Tensor
 
 from unweave import files
-from unweave.activations.batches import from_everywhere
+from unweave.activations.batches import Batch, from_everywhere, whole_games
 from unweave.activations.buffer import Place, Vectors
 from unweave.activations.harvest import harvest
 from unweave.config import RunConfig, from_dict, to_dict
 from unweave.dictionary import METHODS, Dictionary, export
+from unweave.dictionary.objective import OBJECTIVES
 from unweave.othello import games
 from unweave.registry import parse
 from unweave.subject import joined
@@ -115,8 +116,9 @@ def _may_be_a_run(config: Path) -> bool:
 def train(jobs: Mapping[Path, RunConfig], on_report: Callable[[Report], None] = lambda report: None) -> list[Run]:
     """Train every dictionary of `jobs` (folder -> config) and return their runs.
 
-    All are trained side by side, those with the same subject, data and batch size on one stream of activations. A
-    folder that holds an unfinished run of the same config is taken up where it was, a finished one is left as it is.
+    All are trained side by side, those with the same subject, data and batch size on one stream of activations, or of
+    whole games where the objective is end to end. A folder that holds an unfinished run of the same config is taken up
+    where it was, a finished one is left as it is.
     `on_report` is called from several threads.
     Raises ValueError for a folder that holds anything else or a config that cannot be, before anything is written.
     """
@@ -126,7 +128,8 @@ def train(jobs: Mapping[Path, RunConfig], on_report: Callable[[Report], None] = 
         if run.trained:
             shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)  # a kill came before that was done
         else:
-            key = (config.subject, config.data, config.training.batch)
+            end_to_end = OBJECTIVES.build(config.objective).end_to_end
+            key = (config.subject, config.data, config.training.batch, end_to_end)
             streams.setdefault(key, []).append(_Job(run, config))
     groups = [_Group(group) for group in streams.values()]
     # A step is many small products, which threads barely speed up: each dictionary, and the harvest of the activations
@@ -186,18 +189,19 @@ class _Job:
     def seconds(self) -> float:
         return self.before + time.perf_counter() - self.began
 
-    def update(self, vectors: Vectors, after: Place, on_report: Callable[[Report], None]) -> None:
+    def update(self, batch: Batch, after: Place, on_report: Callable[[Report], None]) -> None:
         if self.trainer.done or after <= self.place:  # another run of the group was further behind
             return
-        began = time.thread_time()
-        values, self.place = self.trainer.update(*_of(vectors, self.config)), after
+        began, at = time.thread_time(), self.config.target or self.config.site
+        values = self.trainer.update(*_of(batch.vectors, self.config), batch.downstream.get(at))
+        self.place = after
         self.work += time.thread_time() - began
         if values is not None:
             values |= {"seconds": round(self.seconds, 3), "core_seconds": round(self.work, 3)}
             log.append(self.run.folder / "metrics.jsonl", values)
             on_report(Report(self.run, values))
         if self.trainer.done:
-            self.finish(vectors[self.config.site])
+            self.finish(batch.vectors[self.config.site])
         elif self.trainer.step % self.config.training.checkpoint_every == 0:
             place, spent = [after.round, after.batch], {"seconds": self.seconds, "core_seconds": self.work}
             checkpoint.save(self.trainer, self.state, {"place": place, **spent})
@@ -212,7 +216,7 @@ class _Job:
 
 
 class _Group:
-    """Runs that read one stream of activations, each step one batch."""
+    """Runs that read one stream, each step one batch."""
 
     def __init__(self, jobs: list[_Job]) -> None:
         """All trainers are made before any starts: a mistake in one config is told before hours have gone into
@@ -233,10 +237,11 @@ class _Group:
         for prepared in ready:
             prepared.result()
         start = min(job.place for job in jobs)
-        stream = from_everywhere(self.model, self.sites, data, batch=batch, start=start, pool=pool)
+        serve = whole_games if self.trainers[0].objective.end_to_end else from_everywhere
+        stream = serve(self.model, self.sites, data, batch=batch, start=start, pool=pool)
         while not (self.stopped.is_set() or all(job.trainer.done for job in jobs)):
-            after, vectors = next(stream)
-            steps = [pool.submit(job.update, vectors, after, on_report) for job in jobs]
+            after, served = next(stream)
+            steps = [pool.submit(job.update, served, after, on_report) for job in jobs]
             for step in steps:
                 step.result()
 
@@ -251,11 +256,12 @@ def _card(config: RunConfig, seconds: float) -> str:
     name, _ = parse(config.method)
     method = METHODS.build(config.method)
     t = config.training
-    vectors = t.steps * t.batch
+    about = "about " if OBJECTIVES.build(config.objective).end_to_end else ""  # as many as whole games have
+    seen = f"{about}{t.steps * t.batch:,} activations ({t.steps} steps of {about}{t.batch})"
     to = f" to {config.target}" if config.target else ""
     return f"""# {config.method} on {config.site}{to} of {config.subject}
 
-{config.d_sae} features, trained on {vectors:,} activations ({t.steps} steps of {t.batch}) in {seconds:.0f} s.
+{config.d_sae} features, trained on {seen} in {seconds:.0f} s.
 
 - method: {(METHODS[name].__doc__ or "").strip()}
 - source: {method.source}

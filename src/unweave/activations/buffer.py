@@ -3,7 +3,8 @@
 Chunk after chunk of vectors is harvested. Half of each chunk, drawn at random, is served together with the half that
 was kept back of the chunk before; the other half is kept back for the next. So when half of what it holds is used it is
 refilled, a batch is a uniform draw from the games of two chunks, and the state is only (round, batch): a run that
-resumes harvests two chunks anew and holds the very same vectors. Shapes: N vectors of a chunk, B batch, D width.
+resumes harvests two chunks anew and holds the very same vectors. Whole games are shuffled in the same way, as rows of
+moves. Shapes: N vectors of a chunk, B batch, D width.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def shuffled(
         n = len(next(iter(pool.values())))
         order = torch.cat([_permutation(n, seed, index, 1 + done) for done in range(passes)])
         if n < batch:
-            raise ValueError(f"a batch of {batch} vectors needs more games at a time: one round holds {n} vectors")
+            raise ValueError(f"a batch needs more games at a time (data.games): one round holds {n} of its {batch}")
         whole = len(order) // batch
         for i in range(start.batch if index == start.round else 0, whole):
             after = Place(index, i + 1) if i + 1 < whole else Place(index + 1, 0)

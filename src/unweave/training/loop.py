@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from unweave.activations.batches import Downstream
 from unweave.config import RunConfig
 from unweave.dictionary.codes import fired, mean_l0
 from unweave.dictionary.core import Dictionary, Step
@@ -21,7 +22,8 @@ class Trainer:
     def __init__(self, config: RunConfig, d_in: int, d_out: int | None = None) -> None:
         """d_out: the target's width, where a transcoder has one.
 
-        Raises ValueError for a method, encoder, objective, revival or width that cannot be.
+        Raises ValueError for a method, encoder, objective, revival or width that cannot be, and for an end-to-end
+        objective at joined sites.
         """
         self.config = config
         self.dictionary = Dictionary(
@@ -37,6 +39,12 @@ class Trainer:
         start = STARTS.build(config.start)
         start(self.dictionary, torch.Generator().manual_seed(config.seed + 1))
         self.objective, self.revival = OBJECTIVES.build(config.objective), REVIVALS.build(config.revive)
+        at = config.target or config.site
+        if self.objective.end_to_end and "+" in at:
+            raise ValueError(
+                f"{config.objective} puts its reconstruction into one site of the subject: at {at} "
+                "the later can hide the earlier"
+            )
         self.optimiser = Optimiser(self.dictionary, config.training)
         self.silent = torch.zeros(config.d_sae, dtype=torch.int64)
         self.step = 0
@@ -60,15 +68,18 @@ class Trainer:
         else:
             d.b_dec.copy_(centre(d.input(sample), self.config.b_dec))
 
-    def update(self, x: Tensor, target: Tensor | None = None) -> dict[str, float | int] | None:
-        """One step on `x [B, D]`, for a transcoder with its `target [B, d_out]`. Every `log_every` steps, and at the
-        last: what there is to report, else None.
+    def update(
+        self, x: Tensor, target: Tensor | None = None, downstream: Downstream | None = None
+    ) -> dict[str, float | int] | None:
+        """One step on `x [B, D]`, for a transcoder with its `target [B, d_out]`, for an end-to-end objective with what
+        comes `downstream` of the site that is reconstructed. Every `log_every` steps, and at the last: what there is to
+        report, else None.
 
         Raises ValueError for activations, FloatingPointError for a loss that is not finite.
         """
         self._check(x)
         d, c = self.dictionary, self.config.training
-        step = self.look(x, target)
+        step = self.look(x, target, downstream)
         parts = self.parts(step)
         loss = torch.stack(list(parts.values())).sum()
         if not torch.isfinite(loss):
@@ -92,20 +103,20 @@ class Trainer:
             **self._measure(step),
         }
 
-    def look(self, x: Tensor, target: Tensor | None = None) -> Step:
-        """What the dictionary makes of `x [B, D]` at this step."""
-        d, x = self.dictionary, self.dictionary.input(x)
-        codes = d.encode_normalised(x)
+    def look(self, x: Tensor, target: Tensor | None = None, downstream: Downstream | None = None) -> Step:
+        """What the dictionary makes of `x [B, D]` at this step; otherwise as `update`."""
+        d, normalised = self.dictionary, self.dictionary.input(x)
+        codes = d.encode_normalised(normalised)
         return Step(
-            x=x,
-            target=x if d.output is None else d.output(self._target(target)),
+            x=normalised,
+            target=normalised if d.output is None else d.output(self._target(target)),
             codes=codes,
-            x_hat=d.decode_normalised(codes, x),
+            x_hat=d.decode_normalised(codes, normalised),
             dictionary=d,
             silent=self.silent,
             number=self.step,
             steps=self.config.training.steps,
-            distance=self.objective.distance,
+            distance=self.objective.through(downstream, lambda x_hat: d.undo(x_hat, x)),
             forget=self.optimiser.forget,
         )
 
