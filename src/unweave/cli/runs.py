@@ -31,7 +31,8 @@ def runs(
         try:
             config, lines, evaluation = run.config, run.metrics(), run.evaluation()
         except ValueError as error:
-            return dict.fromkeys((*SHOWN, "pairs_within")) | {"run": str(run.folder), "state": f"damaged: {error}"}
+            said = {"run": str(run.folder), "state": f"damaged: {error}"}
+            return {name: said.get(name) for name in (*SHOWN, "pairs_within")}
         last = lines[-1] if lines else {}
         scores = evaluation["rows"][0]["scores"] if evaluation else {}
         return {

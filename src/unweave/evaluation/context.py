@@ -64,7 +64,8 @@ class Context:
             raise ValueError(
                 f"{n_games} games cannot be halved: features are chosen on one half and scored on the other"
             )
-        self.call, self.n_games, self.seed, self.split = subject, n_games, seed, split
+        self.call, self.n_games, self.seed = subject, n_games, seed
+        self.split: games.Split = split
         self.subject = load(subject)
         self.site = joined.resolve(site, self.subject.sites())
         self.target = joined.resolve(target or site, self.subject.sites())
