@@ -24,7 +24,7 @@ MAIN = [sys.executable, "-c", "from unweave.cli import main; main()"]
         (["train", "x", "--set", "training.gradient_norm=-1"], "training.gradient_norm must be at least 0"),
         (["train", "x", "--set", "training.lr=1e999"], "training.lr must be above 0"),
         (["train", "x", "--seed", "-1"], "seed must be at least 0"),
-        (["evaluate", "nowhere", "--games", "1"], "two games at least"),
+        (["demo", "x", "--games", "1"], "1 games cannot be halved"),
         (["demo", "x", "--set", "d_sae=64"], "d_sae cannot be set"),
         (["pretrain", "othello", "--out", "x", "--device", "tpu"], "there is no device 'tpu' here"),
     ],

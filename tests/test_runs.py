@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -208,6 +209,31 @@ def test_a_disk_that_is_full_at_the_start_leaves_a_folder_that_can_go_on(subject
     (folder / ".config.json.123.part").write_text("{")  # what a kill leaves
     (run,) = runs.train({folder: config(subject)})
     assert run.trained
+
+
+def test_a_run_in_the_folder_one_stands_in_has_its_name(subject, tmp_path, monkeypatch) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    monkeypatch.chdir(tmp_path / "a")
+    settings = [f"--set={name}={value}" for name, value in SMALL.items()]
+    named = ["--subject", subject, "--method", "topk(k=4)", "--d-sae", "32", *settings]
+    assert CliRunner().invoke(app, ["train", ".", *named], catch_exceptions=False).exit_code == 0
+    assert Run(Path()).name == "a"
+    shutil.rmtree(tmp_path / "a" / "checkpoint", ignore_errors=True)
+    for path in (tmp_path / "a").iterdir():
+        path.unlink()
+    assert CliRunner().invoke(app, ["train", str(tmp_path / "link"), *named], catch_exceptions=False).exit_code == 0
+
+
+def test_a_folder_is_vacant_but_for_what_a_crash_left(tmp_path) -> None:
+    assert files.vacant(tmp_path)
+    assert files.vacant(tmp_path / "nowhere")
+    (tmp_path / ".config.json.123.part").touch()
+    (tmp_path / ".tmpXa1").touch()
+    assert files.vacant(tmp_path)
+    (tmp_path / ".git").mkdir()
+    assert not files.vacant(tmp_path)
+    assert not files.vacant(tmp_path / ".tmpXa1")
 
 
 def test_a_kill_after_the_weights_is_mended(subject, tmp_path) -> None:

@@ -64,7 +64,7 @@ class TrainingConfig:
             if getattr(self, name) < 0:
                 raise ValueError(f"training.{name} must be at least 0, not {getattr(self, name)}")
         if not 0 < self.lr < float("inf"):
-            raise ValueError(f"training.lr must be above 0, not {self.lr}")
+            raise ValueError(f"training.lr must be above 0 and finite, not {self.lr}")
         if self.shape not in SHAPES:
             raise ValueError(f"training.shape must be {' or '.join(SHAPES)}, not {self.shape!r}")
         for name in ("decay", "penalty_warmup"):

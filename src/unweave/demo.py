@@ -24,7 +24,10 @@ CONTROL = "shuffled-subject"
 
 
 def jobs(folder: Path, settings: Mapping[str, Any] | None = None) -> dict[Path, RunConfig]:
-    """Every run of the demo: where, and what. `settings` change all their configs, as `unweave train --set` does."""
+    """Every run of the demo: where, and what. `settings` change all their configs, as `unweave train --set` does.
+
+    Raises ValueError for a setting that cannot be, or that the dictionaries differ in.
+    """
     if own := {"method", "d_sae"} & set(settings or {}):
         raise ValueError(f"the demo has dictionaries of its own, so {min(own)} cannot be set: `unweave train` can")
     base = override(RunConfig(), {**RECIPE, **(settings or {})})
@@ -35,11 +38,16 @@ def jobs(folder: Path, settings: Mapping[str, Any] | None = None) -> dict[Path, 
     return made | {folder / CONTROL: control_of(next(iter(made.values())))}
 
 
-def controls(made: Mapping[Path, RunConfig], n_games: int = 2000) -> Controls:
+def context(made: Mapping[Path, RunConfig], n_games: int = 2000) -> Context:
+    """The held-out games that its dictionaries are scored on. Raises ValueError for too few."""
+    ((subject, site),) = {(config.subject, config.site) for path, config in made.items() if path.name != CONTROL}
+    return Context(subject, site, n_games=n_games)
+
+
+def controls(made: Mapping[Path, RunConfig], context: Context) -> Controls:
     """What stands beside the demo's dictionaries, once its runs are trained."""
     (shuffled,) = (path for path in made if path.name == CONTROL)
-    ((subject, site),) = {(config.subject, config.site) for path, config in made.items() if path != shuffled}
-    return Controls(Context(subject, site, n_games=n_games), Run(shuffled))
+    return Controls(context, Run(shuffled))
 
 
 def report(folder: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +35,14 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):  # it is gone after the renaming, and never was if its folder could not be made
             aside.unlink()
+
+
+def vacant(folder: Path) -> bool:
+    """Whether nothing is lost by writing into `folder`: it is not there, or holds at most what a crash left of files
+    that were being written, by `replace` or by safetensors."""
+    if not folder.is_dir():
+        return not folder.exists()
+    return all(re.fullmatch(r"\..*\.part|\.tmp.*", path.name) for path in folder.iterdir())
 
 
 def write_text(path: Path, text: str) -> None:

@@ -55,7 +55,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        return self.folder.resolve().name
+        return self.folder.name or self.folder.resolve().name  # "." has no name
 
     @property
     def config(self) -> RunConfig:
@@ -153,8 +153,7 @@ def _claim(folder: Path, config: RunConfig) -> Run:
     """The run in `folder`, which must be new, empty or of the same config."""
     run = Run(folder)
     if not (folder / "config.json").exists():
-        # What a crash left of a file that was being written begins with a dot.
-        if folder.is_file() or (folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())):
+        if not files.vacant(folder):
             raise ValueError(f"{folder} exists and is not a run: choose another folder")
         return run
     if differ := files.differences(to_dict(run.config), to_dict(config)):

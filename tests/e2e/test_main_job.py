@@ -92,6 +92,9 @@ def test_the_demo_does_not_train_again(made: tuple[Path, str]) -> None:
 
 def test_evaluate_trains_its_own_control_and_repeats_itself(made: tuple[Path, str]) -> None:
     run = made[0] / "topk-512"
+    with pytest.raises(ValueError, match="cannot be halved"):
+        verb("evaluate", run, "--games", "1")
+    assert not (run / "control").exists(), "it is said before the control is trained"
     one = json.loads(verb("evaluate", run, "--games", "40", "--json"))
     assert (run / "control" / "sae.safetensors").exists()
     assert (

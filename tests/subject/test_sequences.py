@@ -2,31 +2,24 @@
 
 import pytest
 import torch
+from tiny_subject import S, padded, tiny
 from torch import Tensor
 
-from unweave.subject.base import Alphabet
-from unweave.subject.gpt import GPT, GPTConfig
+from unweave.subject.gpt import GPT
 from unweave.subject.sequences import Sequences
 
-SITE, PAD, S, V, D = "resid_post.0", 0, 8, 11, 16
+SITE = "resid_post.0"
 LENGTHS = (9, 6, 2, 1)  # of each row's tokens; the rest is padding
 
 
 @pytest.fixture
 def subject() -> GPT:
-    torch.manual_seed(1)
-    model = GPT(GPTConfig(n_layers=2, d_model=D, n_heads=2, n_positions=S, n_tokens=V), Alphabet(V, pad=PAD))
-    for weight in model.parameters():
-        weight.data.mul_(8)  # the initial weights are so small that nothing would depend on anything
-    return model.requires_grad_(False)
+    return tiny()
 
 
 @pytest.fixture
 def tokens() -> Tensor:
-    made = torch.randint(1, V, (len(LENGTHS), S + 1), generator=torch.Generator().manual_seed(2))
-    for row, length in zip(made, LENGTHS, strict=True):
-        row[length:] = PAD
-    return made
+    return padded(LENGTHS)
 
 
 def test_what_is_read_and_what_is_counted(subject: GPT, tokens: Tensor) -> None:

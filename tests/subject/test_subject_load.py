@@ -43,8 +43,9 @@ def test_a_model_takes_the_place_of_one_in_other_parts(tmp_path: Path) -> None:
     found = load(str(tmp_path))
     assert isinstance(found, GPT)
     assert found.config == large.config
+    (tmp_path / "model_of_mine.safetensors").touch()
     save(small, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "model_of_mine.safetensors"]
 
 
 def test_a_large_model_is_saved_in_shards(tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def test_training_lowers_the_divergence_more_than_the_squared_error_does_and_lea
             _, batch = next(stream)
             update(t, batch)
         divergence[objective] = measure.spliced(t.dictionary.eval())["kl/1"]
-    assert divergence["kl()"] < 0.9 * divergence["squared()"]
+    assert divergence["kl()"] < 0.8 * divergence["squared()"]
     assert all(torch.equal(weight, before[name]) for name, weight in subject.state_dict().items())
     assert all(weight.grad is None for weight in subject.parameters())
 

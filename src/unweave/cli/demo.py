@@ -32,10 +32,11 @@ def demo(
 
     began = time.perf_counter()
     made = job.jobs(folder, live.parse_settings(settings))
+    context = job.context(made, games)
     with live.training({path.name: config.training.steps for path, config in made.items()}, quiet=json) as show:
         trained = runs.train(made, show)
     with live.stage("scoring the controls", quiet=json):
-        controls = job.controls(made, games)
+        controls = job.controls(made, context)
         controls.rows  # noqa: B018 (computed once, here, so that the line above says what takes the time)
     dictionaries = [run for run in trained if run.name != job.CONTROL]
     with live.stage("scoring the dictionaries", quiet=json):

@@ -29,6 +29,8 @@ def evaluate(
     it is kept in the run's folder under `control`, and trained there first if need be.
     """
     from unweave.dictionary.own import load
+    from unweave.evaluation.context import Context
+    from unweave.evaluation.controls import Controls
     from unweave.evaluation.evaluate import evaluate as score
     from unweave.evaluation.evaluate import train_control
     from unweave.runs import Run
@@ -36,14 +38,14 @@ def evaluate(
 
     if method_file:
         load(method_file)
-    if games < 2 or seed < 0:
-        raise ValueError(f"evaluate needs two games at least and a seed from 0 on, not {games} and {seed}")
     run = Run(folder)
     run.dictionary()  # a run that is not trained is told so before anything else happens
-    with live.training({"control": run.config.training.steps}, quiet=json) as show:
-        train_control(run, show)
+    config = run.config
+    context = Context(config.subject, config.site, config.target, n_games=games, seed=seed)
+    with live.training({"control": config.training.steps}, quiet=json) as show:
+        control = train_control(run, show)
     with live.stage(f"scoring {run.name} and the controls on {games} held-out games", quiet=json):
-        found = score(run, n_games=games, seed=seed)
+        found = score(run, Controls(context, control))
     if json:
         live.console.print_json(data=found)
         return

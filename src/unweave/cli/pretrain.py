@@ -50,8 +50,8 @@ def pretrain(
     """
     if what != "othello":
         raise ValueError(f"cannot pretrain {what!r}{nearest(what, ['othello'])}")
-    if threads < 0 or seed < 0:
-        raise ValueError(f"threads and seed must be at least 0, not {threads} and {seed}")
+    if threads < 0:
+        raise ValueError(f"threads must be at least 0, not {threads}")
     if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
         raise ValueError(f"there is no device {device!r} here: cpu, or cuda where torch finds a GPU")
     if threads:

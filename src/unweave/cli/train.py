@@ -42,7 +42,7 @@ def train(
     call = call_of(method) if method else None
     named = {"method": call, "site": site, "d_sae": d_sae, "subject": subject, "training.steps": steps, "seed": seed}
     made = override(base, {k: v for k, v in named.items() if v is not None} | live.parse_settings(settings))
-    with live.training({folder.name: made.training.steps}, quiet=json) as show:
+    with live.training({runs.Run(folder).name: made.training.steps}, quiet=json) as show:
         (run,) = runs.train({folder: made}, show)
     last = run.metrics()[-1]
     if json:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from unweave.activations.harvest import harvest
 from unweave.config import RunConfig
+from unweave.evaluation.definitions import FORWARD_GAMES
 from unweave.evaluation.faithfulness import Faithfulness
 from unweave.evaluation.ground_truth import BoardLabels
 from unweave.evaluation.readout import Readout
@@ -22,9 +23,6 @@ from unweave.evaluation.truth import TruthScores, score
 from unweave.othello import games, labels, tokens
 from unweave.subject import joined, load
 from unweave.subject.sites import parse
-
-# Games for what needs whole forward passes (cross-entropy, legal moves): the first of half B.
-_FORWARD_GAMES = 400
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,8 @@ class Context:
             raise ValueError(
                 f"{n_games} games cannot be halved: features are chosen on one half and scored on the other"
             )
+        if seed < 0:
+            raise ValueError(f"the held-out games need a seed of at least 0, not {seed}")
         self.call, self.n_games, self.seed = subject, n_games, seed
         self.split: games.Split = split
         self.subject = load(subject)
@@ -119,7 +119,7 @@ class Context:
     def faithfulness(self) -> Faithfulness:
         """Needs no more of the games than the first of half B."""
         _, b = self.halves
-        moves = b.moves[:_FORWARD_GAMES]
+        moves = b.moves[:FORWARD_GAMES]
         allowed = labels.next_move_distribution(moves)[:, :-1] > 0
         mean = b.vectors[self.target].mean(0)
         return Faithfulness(self.subject, self.site, tokens.encode(moves), mean, target=self.target, allowed=allowed)

@@ -13,6 +13,9 @@ from typing import Literal
 
 Better = Literal["higher", "lower", "neither"]
 
+FORWARD_GAMES = 400
+"""Games for what needs whole forward passes (cross-entropy, legal moves): the first of those that are scored on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
@@ -252,7 +255,8 @@ _FAITHFULNESS = [
         key="ce/1",
         title="cross-entropy",
         definition="-ln of the probability the subject gives to the move that is played next, averaged over positions "
-        "with a next move. This and what follows is measured on the first 400 of the games that are scored on.",
+        f"with a next move. This and what follows is measured on the first {FORWARD_GAMES} of the games that are "
+        "scored on.",
         null="knowing the rules and nothing else: 2.011, the entropy of random play; guessing among 61 tokens: 4.11",
     ),
     *(

@@ -36,7 +36,7 @@ def save(
     names = ["model.safetensors"] if n == 1 else [f"model-{i + 1:05}-of-{n:05}.safetensors" for i in range(n)]
     for name, shard in zip(names, shards, strict=True):
         files.write_tensors(folder / name, shard, {"model": header})  # one entry: several have no order
-    for path in folder.glob("model*.safetensors"):  # of a model that was here before, in other parts
+    for path in _here(folder):  # of a model that was here before, in other parts
         if path.name not in names:
             path.unlink()
     return [folder / name for name in names]
@@ -94,11 +94,14 @@ def build(config: GPTConfig, tensors: dict[str, Tensor], where: str, alphabet: A
     return model.eval().requires_grad_(False)
 
 
+def _here(folder: Path) -> list[Path]:
+    """Every file of a model in a folder, shards first."""
+    return sorted(folder.glob("model-*-of-*.safetensors")) + sorted(folder.glob("model.safetensors"))
+
+
 def _parts(folder: Path) -> list[Path]:
-    if (folder / "model.safetensors").is_file():
-        return [folder / "model.safetensors"]
-    if shards := sorted(folder.glob("model-*-of-*.safetensors")):
-        return shards
+    if found := _here(folder):
+        return found[-1:] if found[-1].name == "model.safetensors" else found
     raise FileNotFoundError(
         f"there is no model in {folder}: expected model.safetensors, as `unweave pretrain` writes it"
     )

@@ -136,7 +136,7 @@ def _rewind(path: Path, step: int) -> float:
 def _claim(folder: Path, config: OthelloTraining) -> None:
     if (folder / "checkpoint.safetensors").exists():
         same_settings(checkpoint(folder)[1], config.gpt, config.how, folder)
-    elif not (folder / "config.json").exists() and folder.is_dir() and any(folder.iterdir()):
+    elif not (folder / "config.json").exists() and not files.vacant(folder):
         raise ValueError(f"{folder} exists and holds no training: choose another folder")
     if not (folder / "config.json").exists():
         files.write_json(folder / "config.json", asdict(config))

@@ -46,6 +46,8 @@ class Pretraining:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not self.lr > 0:
             raise ValueError(f"lr must be above 0, not {self.lr}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, not {self.seed}")
         if not 0 <= self.decay <= 1:
             raise ValueError(f"decay is a share of the steps, from 0 to 1, not {self.decay}")
 
