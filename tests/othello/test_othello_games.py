@@ -122,9 +122,16 @@ class TestCheck:
         expected = f"game 2, ply {n + 1}: a1 is played when the game is over: neither side can move"
         assert self.fault([*short[:n], 0]) == expected
 
-    def test_the_first_illegal_game_is_named(self) -> None:
-        with pytest.raises(IllegalGame, match=r"^game 1, ply 1"):
-            games.check(torch.tensor([[37], [0], [1]]), lambda index: f"game {index}")
+    def test_each_illegal_game_is_named_by_its_first_fault(self) -> None:
+        with pytest.raises(IllegalGame) as raised:
+            games.check(
+                torch.tensor([[37, 0, 0], [37, 43, -1], [37, -1, 43], [1, 37, 1]]), lambda index: f"game {index}"
+            )
+        assert [line.split(":")[0] for line in str(raised.value).split("\n")] == [
+            "game 0, ply 2",
+            "game 2, ply 3",
+            "game 3, ply 1",
+        ]
 
     def test_a_game_broken_off_is_legal(self) -> None:
         games.check(torch.tensor([[37, 43, -1], [-1, -1, -1]]), str)

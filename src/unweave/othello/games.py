@@ -7,7 +7,7 @@ passes are silent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, get_args
 
 import numpy as np
@@ -80,40 +80,47 @@ def sample(split: Split | str, n: int, seed: int, device: torch.device | str = "
 
 
 class IllegalGame(ValueError):
-    """A game that breaks the rules. The message says where it stands, at which ply, the move, and what was legal."""
+    """Games that break the rules. The message has a line for each: where it stands, at which ply, the move, and what
+    was legal."""
+
+    def __init__(self, faults: Mapping[int, str], where: Callable[[int], str]) -> None:
+        """faults: what is wrong, by a game's index; where: what to call a game, from its index: "games.txt, line 3"."""
+        super().__init__("\n".join(f"{where(game)}, {faults[game]}" for game in sorted(faults)))
 
 
 def check(moves: Tensor, where: Callable[[int], str]) -> None:
-    """Raises IllegalGame for the first of the games `moves [G, T]` that is not legal from the opening to its last move.
+    """Raises IllegalGame, naming them all by `where`, if not all of the games `moves [G, T]` are legal."""
+    if found := faults(moves):
+        raise IllegalGame(found, where)
+
+
+def faults(moves: Tensor) -> dict[int, str]:
+    """What is wrong with those of the games `moves [G, T]` that are not legal from the opening to their last move, by
+    index: the first fault of each.
 
     A game may stop before its end, as real ones do; after the first -1 there must be no move.
-    Args: where: what to call a game in the message, from its index: "games.txt, line 3", say.
     """
-    at, ended = rules.start(len(moves), moves.device), torch.zeros(len(moves), dtype=torch.bool, device=moves.device)
-    legal = torch.ones_like(ended)
-    for square in moves.long().T:
-        listed = (at.moves >> (square & 63) & 1).bool() & (square < 64) & ~ended
-        legal &= (square == -1) | listed
-        ended |= square == -1
+    found: dict[int, str] = {}
+    at, good = rules.start(len(moves), moves.device), torch.ones(len(moves), dtype=torch.bool, device=moves.device)
+    last = torch.zeros(len(moves), dtype=torch.int64, device=moves.device)  # the ply after which nothing was played
+    for ply, square in enumerate(moves.long().T):
+        played, ended = square != -1, last < ply
+        listed = (at.moves >> (square & 63) & 1).bool() & (square >= 0) & (square < 64) & ~ended
+        for game in (good & played & ~listed).nonzero()[:, 0].tolist():
+            said = _refusal(int(square[game]), int(at.moves[game]), bool(at.black[game]))
+            if ended[game]:
+                said = f"there is a move after the game was broken off at ply {int(last[game]) + 1}"
+            found[game] = f"ply {ply + 1}: {said}"
+        good &= listed | ~played
+        last += listed
         at, _ = rules.play(at, square.where(listed, -1))
-    if not bool(legal.all()):
-        game = int((~legal).nonzero()[0])
-        raise IllegalGame(f"{where(game)}, {_first_fault(moves[game].tolist())}")
+    return found
 
 
-def _first_fault(game: list[int]) -> str:
-    """What is wrong with a game that is not legal."""
-    at = rules.start(1)
-    for ply, square in enumerate(game, start=1):
-        legal = [s for s in range(64) if int(at.moves) >> s & 1]
-        if square == -1:
-            later = next(i for i, s in enumerate(game, start=1) if i > ply and s != -1)
-            return f"ply {later}: there is a move after the game was broken off at ply {ply}"
-        if square not in legal:
-            move = notation.name(square) if 0 <= square < 64 else f"square {square}, which is not on the board,"
-            if not legal:
-                return f"ply {ply}: {move} is played when the game is over: neither side can move"
-            side = "black" if bool(at.black) else "white"
-            return f"ply {ply}: {move} is not legal: {side} may play {', '.join(map(notation.name, legal))}"
-        at, _ = rules.play(at, torch.tensor([square]))
-    raise AssertionError("this game is legal")
+def _refusal(square: int, moves: int, black: bool) -> str:
+    """Why a square cannot be played where the bits of `moves` can."""
+    move = notation.name(square) if 0 <= square < 64 else f"square {square}, which is not on the board,"
+    legal = ", ".join(notation.name(s) for s in range(64) if moves >> s & 1)
+    if not legal:
+        return f"{move} is played when the game is over: neither side can move"
+    return f"{move} is not legal: {'black' if black else 'white'} may play {legal}"

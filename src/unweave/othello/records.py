@@ -14,7 +14,8 @@ def read(path: Path | str) -> Tensor:
     """The games of a text file: `[G, 60] int8`, squares and then -1.
 
     Case and spaces do not matter; blank lines, and what follows a #, are left out; forced passes are not written.
-    Raises FileNotFoundError; ValueError if the file is not text or holds no game; IllegalGame, naming the line.
+    Raises FileNotFoundError; ValueError if the file is not text or holds no game; IllegalGame, naming each
+    illegal game by its line.
     """
     path = Path(path)
     try:
@@ -28,25 +29,24 @@ def read(path: Path | str) -> Tensor:
     if not lines:
         raise ValueError(f"{path} holds no game: a game is written as f5d6c3..., one a line")
 
-    def where(game: int) -> str:
-        return f"{path}, line {lines[game][0]}"
-
-    moves = torch.tensor([_parse(line, where(game)) for game, (_, line) in enumerate(lines)], dtype=torch.int8)
-    games.check(moves, where)
+    parsed = [_parse(line) for _, line in lines]
+    faults = {game: squares for game, squares in enumerate(parsed) if isinstance(squares, str)}
+    nothing = [-1] * games.PLIES
+    moves = torch.tensor([nothing if isinstance(squares, str) else squares for squares in parsed], dtype=torch.int8)
+    if faults := faults | games.faults(moves):
+        raise games.IllegalGame(faults, lambda game: f"{path}, line {lines[game][0]}")
     return moves
 
 
-def _parse(line: str, where: str) -> list[int]:
-    """The squares of one game, and -1 up to 60 plies."""
+def _parse(line: str) -> list[int] | str:
+    """The squares of one game, and -1 up to 60 plies; or what is wrong with it."""
     names = [line[i : i + 2] for i in range(0, len(line), 2)]
     if len(names) > games.PLIES:
-        raise games.IllegalGame(
-            f"{where}, ply {games.PLIES + 1}: a game has at most {games.PLIES} moves, not {len(names)}"
-        )
+        return f"ply {games.PLIES + 1}: a game has at most {games.PLIES} moves, not {len(names)}"
     squares = []
     for ply, name in enumerate(names, start=1):
         try:
             squares.append(notation.index(name))
         except ValueError as error:
-            raise games.IllegalGame(f"{where}, ply {ply}: {error}") from None
+            return f"ply {ply}: {error}"
     return squares + [-1] * (games.PLIES - len(squares))

@@ -23,7 +23,7 @@ def read(path: Path | str) -> Tensor:
     """The games of a `.wtb` file: `[G, 60] int8`, squares and then -1. A record without any move is all -1.
 
     Raises FileNotFoundError; ValueError if the file is damaged, holds no game or is for another board; IllegalGame,
-    naming the record, counted from 1.
+    naming each illegal game by its record, counted from 1.
     """
     path = Path(path)
     try:
@@ -32,15 +32,14 @@ def read(path: Path | str) -> Tensor:
         raise FileNotFoundError(f"there is no file {path}") from None
     codes = _codes(data, path)
     row, column = codes // 10, codes % 10
-    faults = np.argwhere((codes != 0) & ((row < 1) | (row > 8) | (column < 1) | (column > 8)))
-    if len(faults):
-        game, ply = faults[0].tolist()
-        raise games.IllegalGame(
-            f"{path}, record {game + 1}, ply {ply + 1}: {codes[game, ply]} is not a square: "
-            "a move is 10 * row + column, both 1 to 8, and 0 is none"
-        )
-    moves = torch.from_numpy(np.where(codes == 0, -1, 8 * (row - 1) + column - 1).astype(np.int8))
-    games.check(moves, lambda game: f"{path}, record {game + 1}")
+    outside = (codes != 0) & ((row < 1) | (row > 8) | (column < 1) | (column > 8))
+    moves = torch.from_numpy(np.where((codes == 0) | outside, -1, 8 * (row - 1) + column - 1).astype(np.int8))
+    faults = games.faults(moves)
+    for game, ply in np.argwhere(outside)[::-1].tolist():  # the first of a game's comes last, and stays
+        said = f"{codes[game, ply]} is not a square: a move is 10 * row + column, both 1 to 8, and 0 is none"
+        faults[game] = f"ply {ply + 1}: {said}"
+    if faults:
+        raise games.IllegalGame(faults, lambda game: f"{path}, record {game + 1}")
     return moves
 
 
