@@ -44,17 +44,25 @@ def test_the_demo_makes_scored_runs_and_a_report(made: tuple[Path, str]) -> None
     evaluation = files.read_json(folder / "leaky_readout-1024" / "evaluation.json")
     names = [row["name"] for row in evaluation["rows"]]
     assert names == [
-        *("dictionary", "dictionary", "linear probe", "shuffled subject", "neurons mlp_act.0", "residual dimensions"),
-        *("PCA", "position alone", "always on"),
+        *("dictionary", "dictionary", "linear probe", "shuffled subject", "shuffled subject", "neurons mlp_act.0"),
+        *("residual dimensions", "PCA", "position alone", "always on"),
     ]
     own = evaluation["rows"][0]["scores"]
     assert set(own) == set(DEFINITIONS) == set(evaluation["metrics"])
     assert evaluation["games"]["chosen_on"] == evaluation["games"]["scored_on"] == 20
     for row in evaluation["rows"]:
-        assert {"pairs/1", "pairs_within/1", "legal/1", "features/1"} <= set(row["scores"])
-        if row["readout"] != "pre-activations":
-            assert {"coverage_128/1", "coverage_corrected/1", "reconstruction_128/1"} <= set(row["scores"])
-    always_on = next(row["scores"] for row in evaluation["rows"] if row["name"] == "always on")
+        if row["readout"] == "pre-activations":
+            assert {"pairs/1", "pairs_within/1", "legal/1", "features/1"} <= set(row["scores"]) < set(own)
+        else:
+            assert set(row["scores"]) == set(own), "every number has the same of the controls beside it"
+    scores = {row["name"]: row["scores"] for row in evaluation["rows"]}
+    for exact in ("residual dimensions", "PCA"):
+        assert scores[exact]["fvu/1"] == pytest.approx(0, abs=1e-6)
+        assert scores[exact]["ce_spliced/1"] == pytest.approx(own["ce/1"], abs=1e-4)
+    assert scores["position alone"]["l0/1"] == 3
+    always_on = scores["always on"]
+    assert always_on["l0/1"] == 1
+    assert always_on["fvu/1"] == pytest.approx(1, abs=0.05)  # the mean of half A is not quite that of half B
     assert always_on["pairs/1"] == always_on["pairs_within/1"] == 0
     assert 0.35 < always_on["coverage_128/1"] < 0.47
     assert abs(always_on["coverage_corrected/1"]) < 1e-9

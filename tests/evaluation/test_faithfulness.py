@@ -14,6 +14,7 @@ from unweave.evaluation.definitions import DEFINITIONS
 from unweave.evaluation.faithfulness import Faithfulness
 from unweave.subject.base import Alphabet
 from unweave.subject.gpt import GPT
+from unweave.subject.sequences import Sequences
 
 SITE = "resid_post.0"
 LENGTHS = (9, 9, 6, 2, 9, 1, 4)  # of each row's tokens; the rest is padding
@@ -36,6 +37,10 @@ def allowed() -> Tensor:
 
 
 MEAN = torch.linspace(-1, 1, D)
+
+
+def clean(subject: GPT, tokens: Tensor) -> Tensor:
+    return Sequences(subject, tokens).read([SITE])[SITE]
 
 
 def by_hand(subject: GPT, tokens: Tensor, allowed: Tensor, replace: Callable[[Tensor], Tensor]) -> dict[str, float]:
@@ -76,7 +81,7 @@ def test_against_loops(subject: GPT, tokens: Tensor, allowed: Tensor, batch: int
     assert len({round(score, 2) for score in (normal["ce"], zero["ce"], at_mean["ce"])}) == 3
     for replace in CASES.values():
         expected = by_hand(subject, tokens, allowed, replace)
-        assert measured.spliced(replace) == pytest.approx(
+        assert measured.spliced(replace(clean(subject, tokens))) == pytest.approx(
             {
                 "ce_spliced/1": expected["ce"],
                 "ce_score/1": (zero["ce"] - expected["ce"]) / (zero["ce"] - normal["ce"]),
@@ -89,7 +94,7 @@ def test_against_loops(subject: GPT, tokens: Tensor, allowed: Tensor, batch: int
 
 def test_a_perfect_reconstruction_changes_nothing(subject: GPT, tokens: Tensor, allowed: Tensor) -> None:
     measured = Faithfulness(subject, SITE, tokens, MEAN, allowed=allowed)
-    assert measured.spliced(lambda x: x) == {
+    assert measured.spliced(clean(subject, tokens)) == {
         "ce_spliced/1": measured.scores["ce/1"],
         "ce_score/1": 1,
         "kl/1": 0,
@@ -99,28 +104,23 @@ def test_a_perfect_reconstruction_changes_nothing(subject: GPT, tokens: Tensor, 
 
 def test_predicting_0_scores_0_and_the_mean_what_mean_ablation_does(subject: GPT, tokens: Tensor) -> None:
     measured = Faithfulness(subject, SITE, tokens, MEAN)
-    assert measured.spliced(torch.zeros_like)["ce_score/1"] == 0
-    assert measured.spliced(lambda x: MEAN.expand_as(x))["ce_spliced/1"] == measured.scores["ce_mean/1"]
+    x = clean(subject, tokens)
+    assert measured.spliced(torch.zeros_like(x))["ce_score/1"] == 0
+    assert measured.spliced(MEAN.expand_as(x))["ce_spliced/1"] == measured.scores["ce_mean/1"]
 
 
 def test_a_site_that_does_not_matter_has_no_score(subject: GPT, tokens: Tensor) -> None:
     for block in subject.blocks:
         block.down.weight.zero_()
-    spliced = Faithfulness(subject, "mlp_act.1", tokens, torch.zeros(4 * D)).spliced(torch.zeros_like)
+    n = len(clean(subject, tokens))
+    spliced = Faithfulness(subject, "mlp_act.1", tokens, torch.zeros(4 * D)).spliced(torch.zeros(n, 4 * D))
     assert math.isnan(spliced["ce_score/1"])
     assert spliced["kl/1"] == 0
 
 
-def test_the_dictionary_sees_every_position_but_padding(subject: GPT, tokens: Tensor) -> None:
-    seen: list[Tensor] = []
-
-    def reconstruct(x: Tensor) -> Tensor:
-        seen.append(x)
-        return x
-
-    Faithfulness(subject, SITE, tokens, MEAN, batch=2).spliced(reconstruct)
+def test_what_is_read_is_every_position_but_padding(subject: GPT, tokens: Tensor) -> None:
     inputs = tokens[:, :-1]
-    assert torch.equal(torch.cat(seen), subject.read(inputs, [SITE])[SITE][inputs != PAD])
+    assert torch.equal(clean(subject, tokens), subject.read(inputs, [SITE])[SITE][inputs != PAD])
 
 
 def test_padding_is_neither_edited_nor_counted(subject: GPT, tokens: Tensor, allowed: Tensor) -> None:
@@ -128,7 +128,8 @@ def test_padding_is_neither_edited_nor_counted(subject: GPT, tokens: Tensor, all
     more = torch.cat([tokens, torch.full_like(tokens[:2], PAD)])
     wider = Faithfulness(subject, SITE, more, MEAN, allowed=torch.cat([allowed, allowed[:2]]))
     assert wider.scores == pytest.approx(measured.scores)
-    assert wider.spliced(torch.tanh) == pytest.approx(measured.spliced(torch.tanh), rel=1e-4)
+    x_hat = clean(subject, tokens).tanh()
+    assert wider.spliced(x_hat) == pytest.approx(measured.spliced(x_hat), rel=1e-4)
 
 
 def test_a_subject_without_padding_counts_every_position(subject: GPT, tokens: Tensor) -> None:
@@ -139,10 +140,10 @@ def test_a_subject_without_padding_counts_every_position(subject: GPT, tokens: T
 
 
 def test_every_score_is_defined(subject: GPT, tokens: Tensor, allowed: Tensor) -> None:
-    with_rules = Faithfulness(subject, SITE, tokens, MEAN, allowed=allowed)
-    assert {*with_rules.scores, *with_rules.spliced(torch.tanh)} <= set(DEFINITIONS)
+    with_rules, x = Faithfulness(subject, SITE, tokens, MEAN, allowed=allowed), clean(subject, tokens)
+    assert {*with_rules.scores, *with_rules.spliced(x)} <= set(DEFINITIONS)
     without = Faithfulness(subject, SITE, tokens, MEAN)
-    assert not [key for key in (*without.scores, *without.spliced(torch.tanh)) if "legal" in key]
+    assert not [key for key in (*without.scores, *without.spliced(x)) if "legal" in key]
 
 
 def test_bad_input(subject: GPT, tokens: Tensor, allowed: Tensor) -> None:
@@ -157,10 +158,11 @@ def test_bad_input(subject: GPT, tokens: Tensor, allowed: Tensor) -> None:
     with pytest.raises(ValueError, match=r"allowed should have shape \[7, 8, 11\]"):
         Faithfulness(subject, SITE, tokens, MEAN, allowed=allowed[:, 1:])
     measured = Faithfulness(subject, SITE, tokens, MEAN)
-    with pytest.raises(ValueError, match=r"reconstructions at resid_post\.0 have another shape"):
-        measured.spliced(lambda x: x[:, 1:])
+    x = clean(subject, tokens)
+    with pytest.raises(ValueError, match=r"the reconstructions at resid_post\.0 should be \[37, 16\], not \[37, 15\]"):
+        measured.spliced(x[:, 1:])
     with pytest.raises(ValueError, match=r"the reconstructions at resid_post\.0 have NaN or infinite values"):
-        measured.spliced(lambda x: x / 0)
+        measured.spliced(x / 0)
     subject.embed.weight[3] = math.nan
-    with pytest.raises(ValueError, match=r"the activations at resid_post\.0 have NaN or infinite values"):
+    with pytest.raises(ValueError, match="the subject's predictions have NaN values"):
         Faithfulness(subject, SITE, tokens, MEAN)

@@ -16,6 +16,7 @@ from unweave.runs import train
 from unweave.subject import disk, joined
 from unweave.subject.gpt import GPT, GPTConfig
 from unweave.subject.othello import ALPHABET
+from unweave.subject.sequences import Sequences
 
 SITE = "resid_post.0+mlp_act.1"
 
@@ -67,7 +68,8 @@ def test_all_are_read_before_any_is_replaced(subject: GPT) -> None:
         return torch.tanh(clean[site]) if site in clean else x
 
     expected = subject(row[:, :-1], tap).log_softmax(-1)
-    spliced = Faithfulness(subject, SITE, row, torch.zeros(80)).spliced(torch.tanh)
+    x = Sequences(subject, row).read([SITE])[SITE]
+    spliced = Faithfulness(subject, SITE, row, torch.zeros(80)).spliced(torch.tanh(x))
     there = row[:, 1:] != tokens.PAD
     ce = -expected.gather(2, row[:, 1:, None]).squeeze(2)[there].mean()
     assert spliced["ce_spliced/1"] == pytest.approx(ce.item(), rel=1e-4)

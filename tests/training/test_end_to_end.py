@@ -19,6 +19,7 @@ from unweave.runs import train
 from unweave.subject import SUBJECTS, Subject, disk, joined
 from unweave.subject.gpt import GPT, GPTConfig
 from unweave.subject.othello import ALPHABET
+from unweave.subject.sequences import Sequences
 from unweave.training.loop import Trainer
 from unweave.training.properties import fitting
 
@@ -107,7 +108,9 @@ def test_it_is_what_evaluation_measures(subject: GPT) -> None:
     moves = some_games()
     batch = of_games(subject, moves, [SITE])
     t = trainer(batch)
-    measured = Faithfulness(subject, SITE, tokens.encode(moves), torch.zeros(D)).spliced(t.dictionary)
+    measured = Faithfulness(subject, SITE, tokens.encode(moves), torch.zeros(D)).spliced(
+        t.dictionary(batch.vectors[SITE])
+    )
     assert loss(t, batch).item() == pytest.approx(measured["kl/1"], rel=1e-4)
     t = trainer(batch, objective="cross_entropy()")
     assert loss(t, batch).item() == pytest.approx(measured["ce_spliced/1"], rel=1e-4)
@@ -203,6 +206,7 @@ def test_training_lowers_the_divergence_more_than_the_squared_error_does_and_lea
     before = {name: weight.clone() for name, weight in subject.state_dict().items()}
     held_out = tokens.encode(games.sample("validation", 20, 0))
     measure = Faithfulness(subject, SITE, held_out, torch.zeros(D))
+    x = Sequences(subject, held_out).read([SITE])[SITE]
     divergence = {}
     for objective in ("squared()", "kl()", "cross_entropy()"):
         stream = whole_games(subject, [SITE], DataConfig(games=64), batch=236, start=Place(), pool=pool)
@@ -211,7 +215,7 @@ def test_training_lowers_the_divergence_more_than_the_squared_error_does_and_lea
         while not t.done:
             _, batch = next(stream)
             update(t, batch)
-        divergence[objective] = measure.spliced(t.dictionary.eval())["kl/1"]
+        divergence[objective] = measure.spliced(t.dictionary.eval()(x))["kl/1"]
     assert divergence["kl()"] < 0.8 * divergence["squared()"]
     assert all(torch.equal(weight, before[name]) for name, weight in subject.state_dict().items())
     assert all(weight.grad is None for weight in subject.parameters())

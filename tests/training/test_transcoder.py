@@ -121,7 +121,8 @@ def test_spliced_it_replaces_the_target_by_what_it_makes_of_the_site(subject: GP
         return torch.tanh(source) if site == "mlp_out.1" else x
 
     expected = subject(row[:, :-1], tap).log_softmax(-1)
-    measured = Faithfulness(subject, "mlp_in.1", row, torch.zeros(16), target="mlp_out.1").spliced(torch.tanh)
+    read = (row[:, :-1] != tokens.PAD).flatten()
+    measured = Faithfulness(subject, "mlp_out.1", row, torch.zeros(16)).spliced(torch.tanh(source).flatten(0, 1)[read])
     there = row[:, 1:] != tokens.PAD
     ce = -expected.gather(2, row[:, 1:, None]).squeeze(2)[there].mean()
     assert measured["ce_spliced/1"] == pytest.approx(ce.item(), rel=1e-4)

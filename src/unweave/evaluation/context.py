@@ -116,10 +116,16 @@ class Context:
         return score(a, first.truth, b, second.truth)
 
     @cached_property
+    def forward(self) -> Tensor:
+        """`[N] bool`: the positions of half B that are spliced, those of its first games that have a next one."""
+        _, b = self.halves
+        return (b.game < FORWARD_GAMES) & (b.ply < games.PLIES - 1)
+
+    @cached_property
     def faithfulness(self) -> Faithfulness:
-        """Needs no more of the games than the first of half B."""
+        """What splicing does to the first games of half B."""
         _, b = self.halves
         moves = b.moves[:FORWARD_GAMES]
         allowed = labels.next_move_distribution(moves)[:, :-1] > 0
         mean = b.vectors[self.target].mean(0)
-        return Faithfulness(self.subject, self.site, tokens.encode(moves), mean, target=self.target, allowed=allowed)
+        return Faithfulness(self.subject, self.target, tokens.encode(moves), mean, allowed=allowed)

@@ -1,5 +1,8 @@
 """The controls: what the scores of a dictionary are worth. Each is scored exactly as a dictionary is.
 
+What fires is what is above 0. A control that has no decoder of its own gets the best linear one for it, fitted to half
+A: nobody could rebuild the activations from it better without bending them.
+
 Shapes: N positions of a half, D width, F features.
 """
 
@@ -14,8 +17,10 @@ from torch import Tensor
 
 from unweave.config import RunConfig, override
 from unweave.evaluation.context import Context, Half
+from unweave.evaluation.decoder import fit as fit_decoder
+from unweave.evaluation.fidelity import Fidelity
 from unweave.evaluation.ground_truth import BoardLabels
-from unweave.evaluation.own import own_scores
+from unweave.evaluation.own import own_scores, pre_activation_scores
 from unweave.evaluation.probes import fit as fit_probes
 from unweave.evaluation.readout import Dense
 from unweave.evaluation.threads import side_by_side
@@ -25,6 +30,8 @@ from unweave.runs import Run
 
 # Training games from which probes and principal components are fitted, for each held-out game.
 _FITTING = 2
+# Positions rebuilt at a time.
+_BATCH = 4096
 
 Row = tuple[str, str, dict[str, float]]
 """A control's name, what is read of it, and its scores."""
@@ -45,17 +52,27 @@ class Controls:
 
     @cached_property
     def rows(self) -> list[Row]:
-        """Every control, the ceiling first; the one that takes longest comes next, so that no core waits for it."""
+        """Every control, the ceiling first; those that take longest come next, so that no core waits for them."""
         neurons, site = self.context.neurons, self.context.site
-        _ = self.context.halves, self._fitting  # made once, before several ask for them
+        _ = self.context.halves, self.context.faithfulness, self._fitting  # made once, before several ask for them
+        _ = self._shuffled.halves
         return side_by_side(
             [
-                lambda: ("linear probe", "logits", self.probe.scores),
-                lambda: ("shuffled subject", "activations", self._shuffled()),
+                lambda: ("linear probe", "logits", self.probe.scores | self._rebuilt(*self._logits)),
+                lambda: (
+                    "shuffled subject",
+                    "activations",
+                    own_scores(self.run.dictionary(), self._shuffled).activations,
+                ),
+                lambda: (
+                    "shuffled subject",
+                    "pre-activations",
+                    pre_activation_scores(self.run.dictionary(), self._shuffled),
+                ),
                 lambda: (f"neurons {neurons}", "activations", self._score(lambda h: raw(h.vectors[neurons].numpy()))),
                 lambda: ("residual dimensions", "both signs", self._score(lambda h: signed(h.vectors[site].numpy()))),
                 lambda: ("PCA", "both signs", self._score(self._components())),
-                lambda: ("position alone", "up and down", self._score(lambda h: raw(_clock(h.ply)))),
+                lambda: ("position alone", "up, down and each", self._score(lambda h: raw(_clock(h.ply)))),
                 lambda: ("always on", "constant", self._score(lambda h: raw(np.ones((len(h.ply), 1), np.float32)))),
             ]
         )
@@ -63,8 +80,12 @@ class Controls:
     @cached_property
     def probe(self) -> TruthScores:
         """Linear probes, trained with labels: the ceiling of what can be read off the site along directions."""
+        return self.context.score(*self._logits)
+
+    @cached_property
+    def _logits(self) -> tuple[Dense, Dense]:
         probe = fit_probes(*self._fitting)
-        return self._truth(lambda half: probe.readout(half.vectors[self.context.site]))
+        return self._on_halves(lambda half: probe.readout(half.vectors[self.context.site]))
 
     @cached_property
     def _fitting(self) -> tuple[Tensor, BoardLabels]:
@@ -80,22 +101,42 @@ class Controls:
         directions = torch.linalg.eigh((x - mean).T @ (x - mean)).eigenvectors.float()
         return lambda half: signed(((half.vectors[self.context.site] - mean.float()) @ directions).numpy())
 
-    def _shuffled(self) -> dict[str, float]:
+    @cached_property
+    def _shuffled(self) -> Context:
         config = self.run.config
         n, seed, split = self.context.n_games, self.context.seed, self.context.split
-        of = Context(config.subject, config.site, config.target, n_games=n, seed=seed, split=split)
-        return own_scores(self.run.dictionary(), of).activations
+        return Context(config.subject, config.site, config.target, n_games=n, seed=seed, split=split)
 
-    def _truth(self, readout: Callable[[Half], Dense]) -> TruthScores:
-        return self.context.score(*(readout(half) for half in self.context.halves))
+    def _on_halves(self, readout: Callable[[Half], Dense]) -> tuple[Dense, Dense]:
+        a, b = self.context.halves
+        return readout(a), readout(b)
 
     def _score(self, readout: Callable[[Half], Dense]) -> dict[str, float]:
-        return self._truth(readout).scores
+        a, b = self._on_halves(readout)
+        return self.context.score(a, b).scores | self._rebuilt(a, b)
+
+    def _rebuilt(self, a: Dense, b: Dense) -> dict[str, float]:
+        """How sparse a readout is, and what is left of the activations by it with the best linear decoder."""
+        codes, target = _fires(b), self.context.halves[0].vectors[self.context.target]
+        decoder, fidelity = fit_decoder(_fires(a), target), Fidelity(self.context, b.width)
+        for start in range(0, b.n, _BATCH):
+            part = codes(start, start + _BATCH)
+            fidelity.update(part, decoder.decode(part))
+        return fidelity.result()
+
+
+def _fires(readout: Dense) -> Callable[[int, int], Tensor]:
+    """What a readout has above 0, some positions at a time, as codes `[B, F]`."""
+    values = torch.from_numpy(readout.block(0, readout.width))
+    return lambda start, stop: values[start:stop].clamp(min=0)
 
 
 def _clock(ply: Tensor) -> np.ndarray:
-    """`[N, 2]`: the moves made, and those that were to come in a full game; both above 0, so that both can fire."""
-    return torch.stack([ply + 1, games.PLIES - ply], 1).float().numpy()
+    """`[N, 62]`: the moves made, those that were to come in a full game, and one feature for each number of moves; all
+    at least 0, so that they can fire."""
+    played = ply + 1
+    each = torch.nn.functional.one_hot(ply, games.PLIES)
+    return torch.cat([played[:, None], games.PLIES - ply[:, None], each], 1).float().numpy()
 
 
 def raw(x: np.ndarray) -> Dense:

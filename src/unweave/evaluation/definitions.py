@@ -13,7 +13,7 @@ from typing import Literal
 
 Better = Literal["higher", "lower", "neither"]
 
-FORWARD_GAMES = 400
+FORWARD_GAMES = 200
 """Games for what needs whole forward passes (cross-entropy, legal moves): the first of those that are scored on."""
 
 

@@ -1,13 +1,13 @@
 """What becomes of a subject's predictions when a dictionary's reconstruction takes the place of an activation.
 
 It is compared with the subject as it is, and with the activation replaced by 0 and by its mean. Padding is neither
-edited nor counted. Shapes: G games (or documents), S positions, D the site's width, V alphabet, N counted positions.
+edited nor counted. Shapes: G games (or documents), S positions, D the site's width, V alphabet, R positions that are
+read, N counted positions.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -15,9 +15,6 @@ from torch import Tensor
 from unweave.subject import joined
 from unweave.subject.base import Subject
 from unweave.subject.sequences import Sequences
-
-Reconstruct = Callable[[Tensor], Tensor]
-"""From activations `[n, D]` to what takes their place, `[n, D]`."""
 
 
 class Faithfulness:
@@ -34,25 +31,22 @@ class Faithfulness:
         tokens: Tensor,
         mean: Tensor,
         *,
-        target: str = "",
         allowed: Tensor | None = None,
         batch: int = 256,
     ) -> None:
         """Make the runs that no dictionary changes.
 
-        tokens: `[G, S + 1] int64`: the subject reads the first S and predicts the last S. A position is counted when
-        its next token is not the alphabet's padding, and edited when its own token is not.
-        mean: `[D]`, what stands at the site when it is ablated to its mean. target: the site that is replaced, and
-        whose mean it is, if not the one that is read: a transcoder's. allowed: `[G, S, V] bool`, the next tokens that
-        the rules permit, where there are rules. batch: games to a forward pass.
+        site: what is replaced: for a transcoder, its target. tokens: `[G, S + 1] int64`: the subject reads the first S
+        and predicts the last S. A position is counted when its next token is not the alphabet's padding, and edited
+        when its own token is not. mean: `[D]`, what stands at the site when it is ablated to its mean. allowed:
+        `[G, S, V] bool`, the next tokens that the rules permit, where there are rules. batch: games to a forward pass.
 
-        Raises ValueError for an unknown site, shapes that do not fit, no position to count, activations not finite.
+        Raises ValueError for an unknown site, shapes that do not fit, no position to count, predictions not finite.
         """
         self._site = joined.resolve(site, subject.sites())
-        self._target = joined.resolve(target or site, subject.sites())
-        width = sum(joined.widths(self._target, subject.sites()))
+        width = sum(joined.widths(self._site, subject.sites()))
         if mean.shape != (width,):
-            raise ValueError(f"{self._target} has width {width}: its mean cannot have shape {list(mean.shape)}")
+            raise ValueError(f"{self._site} has width {width}: its mean cannot have shape {list(mean.shape)}")
         whole = Sequences(subject, tokens)
         if not whole.counted.any():
             raise ValueError("no position has a next token to predict: every target is padding")
@@ -60,23 +54,33 @@ class Faithfulness:
         if allowed is not None and allowed.shape != shape:
             raise ValueError(f"allowed should have shape {list(shape)}, not {list(allowed.shape)}")
         self._allowed, self._targets = None if allowed is None else allowed[whole.counted], whole.next
-        self._parts, self._width = [Sequences(subject, part) for part in tokens.split(batch)], width
+        self._parts = [Sequences(subject, part) for part in tokens.split(batch)]
+        self._shape = int(whole.there.sum()), width
         self._normal = self._run(None)
+        if self._normal.isnan().any():
+            raise ValueError("the subject's predictions have NaN values")
         self.scores = {
             "ce/1": self._cross_entropy(self._normal),
-            "ce_zero/1": self._cross_entropy(self._run(lambda x: x.new_zeros(len(x), width))),
-            "ce_mean/1": self._cross_entropy(self._run(lambda x: mean.to(x).expand(len(x), width))),
+            "ce_zero/1": self._cross_entropy(self._run(mean.new_zeros(1).expand(self._shape))),
+            "ce_mean/1": self._cross_entropy(self._run(mean.expand(self._shape))),
             **self._legal_rate("legal_rate/1", self._normal),
         }
 
-    def spliced(self, reconstruct: Reconstruct) -> dict[str, float]:
-        """The scores with `reconstruct` in the activations' place, at every position that is not padding.
+    def spliced(self, x_hat: Tensor) -> dict[str, float]:
+        """The scores with `x_hat [R, D]` in the activations' place: a row for each position whose token is not padding,
+        game by game.
 
         ce_spliced; ce_score: (ce_zero - ce_spliced) / (ce_zero - ce), report 000's reconstruction score, NaN where
         ablation changes nothing; kl: KL(normal || spliced) in nats per counted position; legal_rate_spliced.
-        Raises ValueError for a reconstruction of another shape, or with NaN or infinite values.
+        Raises ValueError for reconstructions of another shape, or with NaN or infinite values.
         """
-        log_probs = self._run(reconstruct)
+        if x_hat.shape != self._shape:
+            raise ValueError(
+                f"the reconstructions at {self._site} should be {list(self._shape)}, not {list(x_hat.shape)}"
+            )
+        if not x_hat.isfinite().all():
+            raise ValueError(f"the reconstructions at {self._site} have NaN or infinite values")
+        log_probs = self._run(x_hat)
         ce, zero, after = self.scores["ce/1"], self.scores["ce_zero/1"], self._cross_entropy(log_probs)
         return {
             "ce_spliced/1": after,
@@ -86,25 +90,15 @@ class Faithfulness:
         }
 
     @torch.no_grad()
-    def _run(self, replace: Reconstruct | None) -> Tensor:
-        """`[N, V] float32`: log-probabilities at the counted positions, with `replace` applied at the site."""
-        rows = []
+    def _run(self, x_hat: Tensor | None) -> Tensor:
+        """`[N, V] float32`: log-probabilities at the counted positions, with `x_hat [R, D]` at the site."""
+        rows, at = [], 0
         for part in self._parts:
-            instead = {} if replace is None else {self._target: self._reconstructed(replace, part)}
+            n = int(part.there.sum())
+            instead = {} if x_hat is None else {self._site: x_hat[at : at + n]}
             rows.append(part.log_probs(instead).float().to(self._targets.device))
+            at += n
         return torch.cat(rows)
-
-    def _reconstructed(self, replace: Reconstruct, part: Sequences) -> Tensor:
-        """What is to stand at the target: `replace` of what the subject, as it is, has at the site."""
-        before = part.read([self._site])[self._site]
-        after = replace(before)
-        if after.shape != (len(before), self._width):
-            shapes = f"{list(after.shape)} for {[len(before), self._width]}"
-            raise ValueError(f"the reconstructions at {self._target} have another shape than the activations: {shapes}")
-        for what, values in (("activations", before), ("reconstructions", after)):
-            if not values.isfinite().all():
-                raise ValueError(f"the {what} at {self._site} have NaN or infinite values")
-        return after
 
     def _cross_entropy(self, log_probs: Tensor) -> float:
         return -float(log_probs.gather(1, self._targets[:, None]).double().mean())

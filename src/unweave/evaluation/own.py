@@ -15,9 +15,8 @@ from torch import Tensor
 from unweave.dictionary import Dictionary
 from unweave.dictionary.codes import Codes, sparse
 from unweave.evaluation.context import Context, Half
+from unweave.evaluation.fidelity import Fidelity
 from unweave.evaluation.readout import Dense, SparseColumns
-from unweave.evaluation.reconstruction import Reconstruction
-from unweave.evaluation.sparsity import Sparsity
 from unweave.evaluation.truth import TruthScores, classify
 
 # Rows coded at a time: enough for fast products, few enough that dense codes stay small.
@@ -45,23 +44,19 @@ class OwnScores:
 def own_scores(dictionary: Dictionary, context: Context) -> OwnScores:
     """Every metric of a dictionary's activations at the context's site."""
     a, b = context.halves
-    sparsity = Sparsity(dictionary.d_sae, context.site)
-    reconstruction = Reconstruction(dictionary.d_out, context.target)
-    x, target = b.vectors[context.site], b.vectors[context.target]
+    fidelity, x = Fidelity(context, dictionary.d_sae), b.vectors[context.site]
 
     def measure(codes: Codes, part: slice) -> None:
-        sparsity.update(codes)
-        reconstruction.update(target[part], dictionary.decode(codes, x[part]))
+        fidelity.update(codes, dictionary.decode(codes, x[part]))
 
     chosen_on = _activations(dictionary, a.vectors[context.site])
     scored_on = _activations(dictionary, x, measure)
     truth = context.score(chosen_on, scored_on)
-    own = sparsity.result() | reconstruction.result() | context.faithfulness.spliced(dictionary)
     return OwnScores(
-        activations=truth.scores | own | context.faithfulness.scores,
+        activations=truth.scores | fidelity.result(),
         truth=truth,
-        density=sparsity.density,
-        max=sparsity.max,
+        density=fidelity.sparsity.density,
+        max=fidelity.sparsity.max,
         top=_strongest(scored_on, b),
     )
 

@@ -61,7 +61,7 @@ def _opening(readings: Sequence[Reading], best: Reading, rows: Sequence[table.Ro
         f"the board at {games['positions']:,} positions of {games['count']:,} games that training never saw. There are "
         "192 pairs of a square and a state, such as d3 is mine, d3 is theirs, d3 is empty; mine is the side that moves "
         f"next. For each pair the best feature was chosen on {games['chosen_on']:,} of the games and scored on the "
-        f"other {games['scored_on']:,}. Every score against the board stands beside those of the controls.",
+        f"other {games['scored_on']:,}. Every score stands beside those of the controls.",
     )
     heading = tag("h1", "What the dictionaries know about the board")
     return tag("header", tag("p", "unweave", class_="brand"), heading, _headline(best, rows), what, class_="opening")
@@ -97,7 +97,10 @@ def _scores(readings: Sequence[Reading], rows: Sequence[table.Row]) -> Markup:
     metrics: dict[str, Mapping[str, Any]] = {}
     for reading in readings:
         metrics.update(reading.evaluation["metrics"])
-    note = "Bold is the best dictionary of a column. Below the rule: controls. A dash: the metric has no meaning there."
+    note = (
+        "Bold is the best dictionary of a column. Below the rule: controls; those with no decoder of their own rebuild "
+        "the activations by the best linear one. A dash: the metric has no meaning there."
+    )
     return page.section(
         "Scores",
         page.score_table(rows),
