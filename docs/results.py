@@ -1,4 +1,4 @@
-"""Three seeds of the demo's larger dictionary beside the controls: writes docs/results.md.
+"""Three seeds of the demo's larger dictionary, and of TopK's in its place, beside the controls: writes docs/results.md.
 
 `python docs/results.py`; the runs are kept in runs/results; what is there is not trained again.
 """
@@ -19,6 +19,7 @@ from unweave.evaluation.evaluate import evaluate_all
 from unweave.runs import Run, train
 
 RECIPE = next(iter(demo.jobs(Path()).values()))
+METHODS = (RECIPE.method, "topk(k=64)")
 SEEDS = (0, 1, 2)
 KEYS = [
     *("pairs/1", "pairs_mine/1", "pairs_theirs/1", "pairs_empty/1", "features/1", "legal/1", "pairs_within/1"),
@@ -30,32 +31,38 @@ KEYS = [
 ]
 
 
-def spread(values: list[float | None]) -> str:
-    """Mean and, where seeds differ, standard deviation."""
+def cell(values: list[float | None]) -> str:
+    """Counts one by one, as the seeds are; of anything else mean and, where seeds differ, standard deviation."""
     known = [value for value in values if value is not None]
-    if not known:
-        return ""
-    wide, counts = len(set(known)) > 1, all(value == int(value) for value in known)
-    decimals = (1 if wide else 0) if counts else 1 if max(known) >= 10 else 3
-    form = f"{{:.{decimals}f}}"
+    wide = len(set(known)) > 1
+    if all(value == int(value) for value in known):
+        return ", ".join(f"{value:.0f}" for value in (known if wide else known[:1]))
+    form = "{:.1f}" if max(known) >= 10 else "{:.3f}"
     return form.format(mean(known)) + (" ± " + form.format(stdev(known)) if wide else "")
 
 
-def page(found: list[dict[str, Any]]) -> str:
-    rows = found[0]["rows"]
-    titles = [f"{row['name']}, {row['readout']}" for row in rows]
-    lines = ["| metric | " + " | ".join(titles) + " |", "|---|" + "--:|" * len(rows)]
+def page(found: dict[str, list[dict[str, Any]]]) -> str:
+    """found: by method, an evaluation for each seed."""
+    own = [(method, kind, each) for method, each in found.items() for kind in (0, 1)]
+    any_one = next(iter(found.values()))[0]
+    columns = [
+        (f"`{method}`, {each[0]['rows'][kind]['readout']}", [e["rows"][kind] for e in each])
+        for method, kind, each in own
+    ]
+    columns += [(f"*{row['name']}, {row['readout']}*", [row]) for row in any_one["rows"] if row["is_control"]]
+    lines = ["| metric | " + " | ".join(title for title, _ in columns) + " |", "|---|" + "--:|" * len(columns)]
     for key in KEYS:
-        cells = [spread([e["rows"][i]["scores"].get(key) for e in found]) for i in range(len(rows))]
+        cells = [cell([row["scores"].get(key) for row in rows]) for _, rows in columns]
         lines.append(f"| {DEFINITIONS[key].title} (`{key}`) | " + " | ".join(cells) + " |")
-    games = found[0]["games"]
+    games = any_one["games"]
     return f"""# Results
 
-Made by `.venv/bin/python docs/results.py`. `{RECIPE.method}`, {RECIPE.d_sae} features at `{RECIPE.site}` of the bundled
-OthelloGPT, {RECIPE.training.steps} steps of {RECIPE.training.batch} activations, no label used in training; seeds
-{", ".join(map(str, SEEDS))} of the first weights, mean and standard deviation. Features are chosen on
-{games["chosen_on"]:,} held-out games, scored on {games["scored_on"]:,} others. The controls have one seed. Each metric:
-[metrics](metrics.md).
+Made by `.venv/bin/python docs/results.py`. {RECIPE.d_sae} features at `{RECIPE.site}` of the bundled OthelloGPT,
+{RECIPE.training.steps} steps of {RECIPE.training.batch} activations, no label used in training; of seeds {SEEDS}
+counts stand one by one, of anything else mean and standard deviation. `leaky_readout` is trained exactly as `topk`;
+when it is read, a thousandth of what is below the 64 largest passes too. Features are chosen on
+{games["chosen_on"]:,} held-out games, scored on {games["scored_on"]:,} others. Controls in italics, with one seed;
+those with no decoder of their own rebuild the activations by the best linear one. Each metric: [metrics](metrics.md).
 
 {chr(10).join(lines)}
 """
@@ -63,13 +70,18 @@ OthelloGPT, {RECIPE.training.steps} steps of {RECIPE.training.batch} activations
 
 def main() -> None:
     folder = Path("runs/results")
-    jobs = {folder / f"seed-{seed}": override(RECIPE, {"seed": seed}) for seed in SEEDS}
+    jobs = {
+        folder / f"{method.partition('(')[0]}-{seed}": override(RECIPE, {"method": method, "seed": seed})
+        for method in METHODS
+        for seed in SEEDS
+    }
     shuffled = folder / "shuffled-subject"
     with live.training({path.name: RECIPE.training.steps for path in (*jobs, shuffled)}) as show:
         trained = train(jobs | {shuffled: control_of(RECIPE)}, show)
     controls = Controls(Context(RECIPE.subject, RECIPE.site), Run(shuffled))
     found = evaluate_all([run for run in trained if run.folder in jobs], controls)
-    Path(__file__).with_name("results.md").write_text(page(found), encoding="utf-8")
+    by_method = {method: [each for each in found if each["method"] == method] for method in METHODS}
+    Path(__file__).with_name("results.md").write_text(page(by_method), encoding="utf-8")
 
 
 if __name__ == "__main__":

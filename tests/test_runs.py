@@ -1,6 +1,7 @@
 """Runs: trained side by side, taken up after kill -9, refused when they cannot be."""
 
 import errno
+import math
 import os
 import shutil
 import signal
@@ -225,11 +226,27 @@ def test_a_run_in_the_folder_one_stands_in_has_its_name(subject, tmp_path, monke
     assert CliRunner().invoke(app, ["train", str(tmp_path / "link"), *named], catch_exceptions=False).exit_code == 0
 
 
+def test_a_folder_that_another_process_trains_in(subject, tmp_path) -> None:
+    with files.held(tmp_path / "a"), pytest.raises(ValueError, match="a is in use: another process trains there"):
+        runs.train({tmp_path / "a": config(subject)})
+    assert not (tmp_path / "a").exists(), "nothing was written, so nothing stays"
+    (run,) = runs.train({tmp_path / "a": config(subject)})
+    assert run.trained
+    assert not (tmp_path / "a" / ".lock").exists()
+
+
+def test_a_batch_of_one_has_no_variance_to_explain(subject, tmp_path) -> None:
+    (run,) = runs.train({tmp_path / "a": override(config(subject), {"training.batch": 1, "training.steps": 3})})
+    assert math.isnan(run.metrics()[-1]["fvu"])
+    assert "null" in (tmp_path / "a" / "metrics.jsonl").read_text()
+
+
 def test_a_folder_is_vacant_but_for_what_a_crash_left(tmp_path) -> None:
     assert files.vacant(tmp_path)
     assert files.vacant(tmp_path / "nowhere")
     (tmp_path / ".config.json.123.part").touch()
     (tmp_path / ".tmpXa1").touch()
+    (tmp_path / ".lock").touch()
     assert files.vacant(tmp_path)
     (tmp_path / ".git").mkdir()
     assert not files.vacant(tmp_path)

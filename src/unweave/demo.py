@@ -16,7 +16,7 @@ from unweave.view import report as page
 DICTIONARIES = (("leaky_readout(k=64)", 1024), ("topk(k=64)", 512))
 """Method and size of each, the largest first: they are trained side by side, and the longest should not come last."""
 
-RECIPE = {"site": "mlp_in.0", "data.passes": 2, "training.steps": 3000, "training.lr": 2e-3}
+RECIPE = {"site": "mlp_in.1", "data.passes": 8, "training.steps": 2500, "training.lr": 2e-3}
 """Site and method did best on validation games, the rate as well as any other there (docs/LOG.md)."""
 
 CONTROL = "shuffled-subject"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -37,12 +38,31 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
             aside.unlink()
 
 
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep `folder` (made if it is not there, gone again if it stays empty) from other processes; even `kill -9` lets
+    go of it. Raises ValueError while another holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"{folder} is in use: another process trains there; wait, or choose another folder") from None
+    try:
+        yield
+    finally:
+        (folder / ".lock").unlink(missing_ok=True)
+        lock.release()
+        with suppress(OSError):
+            folder.rmdir()
+
+
 def vacant(folder: Path) -> bool:
-    """Whether nothing is lost by writing into `folder`: it is not there, or holds at most what a crash left of files
-    that were being written, by `replace` or by safetensors."""
+    """Whether nothing is lost by writing into `folder`: it is not there, or holds at most a lock and what a crash left
+    of files that were being written, by `replace` or by safetensors."""
     if not folder.is_dir():
         return not folder.exists()
-    return all(re.fullmatch(r"\..*\.part|\.tmp.*", path.name) for path in folder.iterdir())
+    return all(re.fullmatch(r"\.lock|\..*\.part|\.tmp.*", path.name) for path in folder.iterdir())
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,8 @@ def train(jobs: Mapping[Path, RunConfig], on_report: Callable[[Report], None] = 
     whole games where the objective is end to end. A folder that holds an unfinished run of the same config is taken up
     where it was, a finished one is left as it is.
     `on_report` is called from several threads.
-    Raises ValueError for a folder that holds anything else or a config that cannot be, before anything is written.
+    Raises ValueError for a folder that holds anything else or that another process trains in, or a config that cannot
+    be, before anything is written.
     """
     streams: dict[Any, list[_Job]] = {}
     for folder, config in jobs.items():
@@ -132,6 +134,14 @@ def train(jobs: Mapping[Path, RunConfig], on_report: Callable[[Report], None] = 
             key = (config.subject, config.data, config.training.batch, end_to_end)
             streams.setdefault(key, []).append(_Job(run, config))
     groups = [_Group(group) for group in streams.values()]
+    with ExitStack() as stack:
+        for folder in sorted({job.run.folder.resolve() for group in groups for job in group.jobs}):
+            stack.enter_context(files.held(folder))
+        _train(groups, on_report)
+    return [Run(folder) for folder in jobs]
+
+
+def _train(groups: Sequence[_Group], on_report: Callable[[Report], None]) -> None:
     # A step is many small products, which threads barely speed up: each dictionary, and the harvest of the activations
     # to come, gets a thread of its own instead. So the weights depend neither on what is trained beside them nor on the
     # number of threads.
@@ -146,7 +156,6 @@ def train(jobs: Mapping[Path, RunConfig], on_report: Callable[[Report], None] = 
         finally:  # where all is done, this changes nothing
             for group in groups:
                 group.stopped.set()
-    return [Run(folder) for folder in jobs]
 
 
 def _claim(folder: Path, config: RunConfig) -> Run:

@@ -143,7 +143,7 @@ class Bench:
     def score(self, trials: Sequence[Trial]) -> dict[Trial, Scores]:
         """Each trial on the test games: scores of its "activations" and "pre-activations"."""
         paths = {trial: self.run_of(trial).folder / "test.json" for trial in trials}
-        _ = self.test.halves, self.test.faithfulness.scores  # made once, before several ask for them
+        self.test.prepare()
         side_by_side([partial(self._test, trial) for trial, path in paths.items() if not path.exists()])
         return {trial: files.read_json(path) for trial, path in paths.items()}
 

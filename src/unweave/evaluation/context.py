@@ -91,9 +91,11 @@ class Context:
 
     @property
     def neurons(self) -> str:
-        """The site of the MLP neurons nearest to `site`: those of its layer, the first of several."""
-        _, layer = parse(self.site.partition("+")[0])
-        return f"mlp_act.{layer or 0}"
+        """The site of the last MLP neurons that had a part in `site` (in the first of several); where none had, the
+        first there are."""
+        kind, layer = parse(self.site.partition("+")[0])
+        after = kind in ("mlp_act", "mlp_out", "resid_post")
+        return f"mlp_act.{max((layer or 0) - (not after), 0)}"
 
     @cached_property
     def halves(self) -> tuple[Half, Half]:
@@ -114,6 +116,10 @@ class Context:
         """A readout, given on both halves, against the truth."""
         first, second = self.halves
         return score(a, first.truth, b, second.truth)
+
+    def prepare(self) -> None:
+        """Make now what is otherwise made when first asked for: once, before several threads ask."""
+        _ = self.halves, self.faithfulness
 
     @cached_property
     def forward(self) -> Tensor:

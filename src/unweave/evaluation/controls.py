@@ -54,8 +54,7 @@ class Controls:
     def rows(self) -> list[Row]:
         """Every control, the ceiling first; those that take longest come next, so that no core waits for them."""
         neurons, site = self.context.neurons, self.context.site
-        _ = self.context.halves, self.context.faithfulness, self._fitting  # made once, before several ask for them
-        _ = self._shuffled.halves
+        side_by_side([self.context.prepare, self._shuffled.prepare, lambda: self._fitting])
         return side_by_side(
             [
                 lambda: ("linear probe", "logits", self.probe.scores | self._rebuilt(*self._logits)),

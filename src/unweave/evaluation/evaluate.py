@@ -69,7 +69,7 @@ def evaluate(run: Run, controls: Controls | None = None, *, n_games: int = 2000,
 
 def evaluate_all(trained: Sequence[Run], controls: Controls) -> list[dict[str, Any]]:
     """Score several runs beside the same controls; as `evaluate` does each."""
-    _ = controls.rows, controls.context.faithfulness  # made once, before several ask for them
+    _ = controls.rows  # made once, before several ask for them
     return side_by_side([partial(evaluate, run, controls) for run in trained])
 
 

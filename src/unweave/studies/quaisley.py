@@ -164,7 +164,7 @@ def carry_out(
     on_stage(f"training {len(jobs)} dictionaries", next(iter(jobs.values())).training.steps)
     _train(jobs, on_report)
     context = Context(study.subject, study.site, n_games=study.held_out, seed=1)
-    _ = context.halves, context.faithfulness.scores  # made once, before several ask for them
+    context.prepare()
     paths = list(jobs)
     scored = dict(zip(paths, side_by_side([_Scored(path, context) for path in paths]), strict=True))
     found = {

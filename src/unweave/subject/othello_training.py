@@ -80,11 +80,18 @@ def pretrain_othello(
     """Train in `folder`, or continue there, yielding after each step; see `pretrain` for what stopping costs.
 
     Each step adds a line to `log.jsonl`: step, loss (nats) and the seconds of training so far. Raises what
-    `pretrain` does, ValueError if `folder` belongs to a training with other settings or the weights to start from are
-    of another shape, FileNotFoundError if those are not there.
+    `pretrain` does, ValueError if `folder` belongs to a training with other settings or is in use, or the weights to
+    start from are of another shape, FileNotFoundError if those are not there.
     """
     model = _initial(config, folder).to(device)  # first, so that a mistake in `start` leaves no folder claimed
-    _claim(folder, config)
+    with files.held(folder):
+        _claim(folder, config)
+        yield from _train(model, folder, config, device, checkpoint_every)
+
+
+def _train(
+    model: GPT, folder: Path, config: OthelloTraining, device: torch.device | str, checkpoint_every: int
+) -> Iterator[Progress]:
     steps = pretrain(model, batches(config, device), config.how, folder, checkpoint_every=checkpoint_every)
     seconds: float | None = None
     try:
