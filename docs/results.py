@@ -53,7 +53,8 @@ def page(found: dict[str, list[dict[str, Any]]]) -> str:
     lines = ["| metric | " + " | ".join(title for title, _ in columns) + " |", "|---|" + "--:|" * len(columns)]
     for key in KEYS:
         cells = [cell([row["scores"].get(key) for row in rows]) for _, rows in columns]
-        lines.append(f"| {DEFINITIONS[key].title} (`{key}`) | " + " | ".join(cells) + " |")
+        title = DEFINITIONS[key].title.replace("|", "\\|")
+        lines.append(f"| {title} (`{key}`) | " + " | ".join(cells) + " |")
     games = any_one["games"]
     return f"""# Results
 

@@ -38,7 +38,7 @@ def jobs(folder: Path, settings: Mapping[str, Any] | None = None) -> dict[Path, 
     return made | {folder / CONTROL: control_of(next(iter(made.values())))}
 
 
-def context(made: Mapping[Path, RunConfig], n_games: int = 2000) -> Context:
+def context(made: Mapping[Path, RunConfig], n_games: int = 1600) -> Context:
     """The held-out games that its dictionaries are scored on. Raises ValueError for too few."""
     ((subject, site),) = {(config.subject, config.site) for path, config in made.items() if path.name != CONTROL}
     return Context(subject, site, n_games=n_games)

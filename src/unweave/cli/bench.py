@@ -20,7 +20,7 @@ def bench(
         list[str] | None, typer.Option(help='one more: a call, or FILE.py:CALL, as "mine.py:mine(weight=2.0)"')
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="only these methods, by name")] = None,
-    site: Annotated[str, typer.Option(help="whose activations")] = "resid_post.0",
+    site: Annotated[str, typer.Option(help="whose activations")] = "mlp_in.1",
     d_sae: Annotated[int, typer.Option(help="how many features")] = 512,
     steps: Annotated[int, typer.Option(help="optimiser steps; fewer than 2,000 do not count")] = 2000,
     seeds: Annotated[int, typer.Option(help="first weights, at most so many for each")] = 3,
@@ -48,7 +48,7 @@ def bench(
         check(name)
     chosen = grid.those(own, only or [])
     settings = {"subject": "othello()" if subject == "othello" else subject, "site": site, "d_sae": d_sae}
-    base = override(RunConfig(), {**settings, "data.passes": 2, "training.steps": steps})
+    base = override(RunConfig(), {**settings, "data.passes": 8, "training.steps": steps})
     made = Bench(folder, Plan(contenders=chosen, base=base, seeds=seeds, games=games, minutes=minutes))
     with live.trials(quiet=json) as show:
         made.explore(lambda news: show.stage(f"{news.stage}: {news.done} of {news.of}", steps), show)

@@ -16,7 +16,7 @@ def demo(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="e.g. --set seed=1, --set training.lr=1e-3")
     ] = None,
-    games: Annotated[int, typer.Option(help="held-out games for the scores")] = 2000,
+    games: Annotated[int, typer.Option(help="held-out games for the scores")] = 1600,
     json: Annotated[bool, typer.Option("--json", help="print the evaluations as JSON, and nothing else")] = False,
 ) -> None:
     """Train a handful of dictionaries on the bundled OthelloGPT, score them beside controls, and write a report.
