@@ -7,7 +7,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from unweave.view import axis, charts
@@ -57,6 +57,7 @@ def test_curves_of_nothing_say_so() -> None:
     assert "nothing was recorded" in charts.curves([[], []], 1, title="loss")
 
 
+@example(values=[2.0625], log=False)
 @given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=20), st.booleans())
 def test_an_axis_holds_its_values_and_some_ticks(values: list[float], log: bool) -> None:
     scale = (axis.logarithmic if log else axis.around)(values, 10.0, 200.0)

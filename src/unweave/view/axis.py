@@ -29,8 +29,10 @@ class Axis:
         if self.log:
             return self._log_ticks(about)
         step = _round_step((self.high - self.low) / about)
-        first = math.ceil(self.low / step - 1e-9)
-        return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        if last == first:  # a single one says nothing of the scale
+            return self.ticks(2 * about)
+        return [i * step for i in range(first, last + 1)]
 
     def _inside(self, value: Number) -> Number:
         return min(max(value, self.low), self.high)
