@@ -1,8 +1,8 @@
 """What the bench tries of each method: one call for each level of sparsity, the one in the middle first.
 
-A k says how many of the features are active: 64, 32 and 128. A penalty's weight was set on validation games of the bundled
-subject at mlp_in.1 (512 features, rate 2e-3) to give about as many, with a third and three times the weight beside it. A
-registered method that is not here, and one of a user's, is tried with the arguments it comes with.
+A k says how many of the features are active: 64, 32 and 128. A penalty's weight was set on training activations of the
+bundled subject at mlp_in.1 (512 features, rate 2e-3) to give about as many. A registered method that is not here, and
+one of a user's, is tried with the arguments it comes with.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ Shapes: B batch, D width, F features, k rounds.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from unweave.dictionary.core import Coder, Method, method
+from unweave.dictionary.kernels.pursuit import pursue
 from unweave.dictionary.methods.topk import check_k
 from unweave.dictionary.terms import error
 
@@ -31,24 +31,7 @@ class Pursuit(Coder):
         return (x - b_dec) @ (W_dec if features is None else W_dec[features]).T
 
     def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Tensor:
-        residual, values = x - b_dec, []
-        chosen = self._choose(residual.detach(), W_dec.detach())
-        for features in chosen.unbind(1):
-            row = W_dec[features]
-            value = (residual * row).sum(1, keepdim=True).relu()
-            residual = residual - value * row
-            values.append(value)
-        return x.new_zeros(len(x), len(W_dec)).scatter_add(1, chosen, torch.cat(values, 1))
-
-    def _choose(self, residual: Tensor, W_dec: Tensor) -> Tensor:
-        """`[B, k] int64`: which feature each round takes. The products are kept up to date by those of the features
-        with one another, F operations a round instead of F D."""
-        products, among = residual @ W_dec.T, W_dec @ W_dec.T
-        chosen = torch.empty(len(residual), self.k, dtype=torch.int64, device=residual.device)
-        for i in range(self.k):
-            value, chosen[:, i] = products.max(1)
-            products -= value.relu().unsqueeze(1) * among[chosen[:, i]]
-        return chosen
+        return pursue(self.pre(x, W_dec, b_dec), W_dec @ W_dec.T, self.k)
 
     def rescale_(self, factor: float) -> None:
         """Products follow the inputs."""
