@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from unweave.bench import leaderboard
-from unweave.view.leaderboard import best_level, markdown, rows
+from unweave.view.leaderboard import MEASURES, best_level, by_measure, markdown, rows, verdict
 from unweave.view.pareto import picture
 
 HERE = Path(__file__).parent
@@ -40,6 +41,14 @@ def page(board: dict[str, Any], command: str) -> str:
         "",
         markdown("method", list(rows(board))),
         "",
+        "## At its best by each measure",
+        "",
+        made,
+        "",
+        by_measure(board),
+        "",
+        *(f"- {sentence}" for sentence in found(board)),
+        "",
         "## Sparsity and what it costs",
         "",
         made,
@@ -53,6 +62,18 @@ def page(board: dict[str, Any], command: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def found(board: dict[str, Any]) -> Iterator[str]:
+    """By each measure who leads, and by more than the seeds differ or not."""
+    for title, metric in MEASURES:
+        first, near, unsure = verdict(board, metric)
+        if not first:
+            yield f"{title}: no method has three seeds yet, so nothing can be said."
+            continue
+        others = f"not clear of it: {', '.join(f'`{name}`' for name in near)}" if near else "clear of all others"
+        rest = f" ({unsure} methods have fewer than three seeds at that level)" if unsure else ""
+        yield f"{title}: `{first}` leads; {others}, by two standard errors{rest}."
 
 
 def _file(metric: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from unweave.config import RunConfig, override
 from unweave.subject import disk
 from unweave.subject.gpt import GPT, GPTConfig
 from unweave.subject.othello import ALPHABET
-from unweave.view.leaderboard import console_table, markdown, rows
+from unweave.view.leaderboard import by_measure, console_table, markdown, rows, verdict
 
 THOSE = {"topk": ["topk(k=4)", "topk(k=2)"], "relu": ["relu(l1=0.1)"]}
 
@@ -133,3 +134,33 @@ def test_a_method_that_does_not_fit_is_told_before_anything_is_written(subject: 
     with pytest.raises(ValueError, match="does not fit a dictionary of d_sae=16"):
         Bench(tmp_path / "bench", plan(subject, those={"topk": ["topk(k=17)"]}))
     assert not (tmp_path / "bench").exists()
+
+
+def board_of(**values: list[float]) -> dict[str, Any]:
+    """Each method with one level, and a value of pairs/1 for each seed."""
+    return {
+        "methods": [
+            {
+                "name": name,
+                "levels": [
+                    {
+                        "seeds": list(range(len(each))),
+                        "validation": {"pairs/1": 0.0},
+                        "activations": leaderboard.spread([{"pairs/1": float(value)} for value in each]),
+                    }
+                ],
+            }
+            for name, each in values.items()
+        ]
+    }
+
+
+def test_the_best_is_clear_only_of_what_differs_by_more_than_the_seeds_do() -> None:
+    board = board_of(good=[50, 52, 54], near=[48, 51, 53], far=[30, 31, 32], once=[90])
+    assert verdict(board, "pairs/1") == ("good", ["near"], 1)
+    assert verdict(board_of(once=[90], twice=[1, 2]), "pairs/1") == ("", [], 2)
+
+
+def test_by_each_measure_a_row_for_every_method(finished: Bench) -> None:
+    text = by_measure(leaderboard.read(finished.folder))
+    assert [line.split("`")[1] for line in text.splitlines()[2:]] == ["topk", "relu"]

@@ -16,7 +16,7 @@ from unweave.dictionary import METHODS
 LEAST_STEPS = 2000
 """No result of fewer steps counts: their number matters more than the method does."""
 
-MEASURES = ("pairs/1", "pairs_within/1", "legal/1", "coverage_128/1", "reconstruction_128/1", "f1_pairs/1")
+CHOSEN_BY = ("pairs/1", "pairs_within/1", "legal/1", "coverage_128/1", "reconstruction_128/1", "f1_pairs/1")
 """Of validation games, by any of which a level may be chosen."""
 
 
@@ -69,7 +69,7 @@ def levels(
             continue
         work = [found[trial]["training"]["core_seconds"] for trial in mine]
         row = {"call": call, "seeds": [trial.seed for trial in mine], "core_seconds": fmean(work)}
-        row["validation"] = {m: fmean(found[t][m] for t in mine) for m in MEASURES}
+        row["validation"] = {m: fmean(found[t][m] for t in mine) for m in CHOSEN_BY}
         for readout in ("activations", "pre-activations"):
             row[readout] = spread([tested[trial][readout] for trial in mine])
         rows.append(row)

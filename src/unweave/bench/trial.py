@@ -50,8 +50,9 @@ def stages(
 ) -> list[tuple[str, list[Trial]]]:
     """What to try, stage by stage, as far as `score` (what was tried, higher is better) lets one see.
 
-    Each method once, with the first rate; then, for all alike, the other rates; then its other calls with the rate that
-    was best; then the other seeds of all its calls. A stage that is wholly in `score` is done.
+    Each method once, with the first rate; then, for all alike, the other rates; then, with the rate that was best, the
+    other seeds, so that it is soon known what a difference is worth; then its other calls, seed by seed. A stage that
+    is wholly in `score` is done.
     """
     first = [Trial(calls[0], rates[0], 0) for calls in those.values()]
     tuned = [Trial(calls[0], rate, 0) for rate in rates[1:] for calls in those.values()]
@@ -60,10 +61,9 @@ def stages(
         return known
     rate = {name: best_rate(calls, rates, score) for name, calls in those.items()}
     longest = max(len(calls) for calls in those.values())
-    # Level by level and seed by seed, so that wherever time runs out all methods have had as much of it.
-    levels = [Trial(c[i], rate[n], 0) for i in range(1, longest) for n, c in those.items() if i < len(c)]
-    known.append(("levels of sparsity", levels))
-    for seed in range(1, seeds):
-        again = [Trial(c[i], rate[n], seed) for i in range(longest) for n, c in those.items() if i < len(c)]
-        known.append((f"seed {seed}", again))
+    # Seed by seed and level by level, so that wherever time runs out all methods have had as much of it.
+    known.extend((f"seed {seed}", [Trial(c[0], rate[n], seed) for n, c in those.items()]) for seed in range(1, seeds))
+    for seed in range(seeds):
+        levels = [Trial(c[i], rate[n], seed) for i in range(1, longest) for n, c in those.items() if i < len(c)]
+        known.append((f"levels of sparsity, seed {seed}", levels))
     return known

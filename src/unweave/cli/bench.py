@@ -31,7 +31,7 @@ def bench(
 
     Example: `unweave bench othello --minutes 30`; with a method of your own: `--method mine.py:mine`
 
-    Each method is tried once; then learning rates, levels of sparsity and seeds follow as far as the time goes. What is
+    Each method is tried once; then learning rates, seeds and levels of sparsity follow as far as the time goes. What is
     chosen is chosen on validation games, what is shown is of test games. The same command goes on where it was stopped.
     """
     from unweave.bench import grid, leaderboard

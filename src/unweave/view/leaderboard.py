@@ -71,6 +71,45 @@ def cell(level: Level, readout: str, metric: str, write: Callable[[Number], str]
     return write(score["mean"]) + (f" ± {write(score['sd'])}" if score["sd"] is not None else "")
 
 
+# What the board is about: title and metric; levels may be chosen by any of them.
+MEASURES = (
+    ("pairs", "pairs/1"),
+    ("within position", "pairs_within/1"),
+    ("legal squares", "legal/1"),
+    ("F1 > .9", "f1_pairs/1"),
+    ("coverage", "coverage_128/1"),
+    ("board", "reconstruction_128/1"),
+)
+
+
+def by_measure(board: Board) -> str:
+    """Of each method what it has at its best by each measure, level chosen on validation games, as a Markdown table."""
+    lines = [f"| method | {' | '.join(title for title, _ in MEASURES)} |", "|---|" + "--:|" * len(MEASURES)]
+    writing = {metric: write for _, readout, metric, write, _ in COLUMNS if readout == "activations"}
+    for method in board["methods"]:
+        best = [(metric, best_level(method, metric)) for _, metric in MEASURES]
+        cells = [cell(level, "activations", metric, writing[metric]) if level else MISSING for metric, level in best]
+        lines.append(f"| `{method['name']}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def verdict(board: Board, metric: str) -> tuple[str, list[str], int]:
+    """Which method is best by a measure, at its best level; those that it is not clear of, two standard errors of the
+    difference of means or less behind; and how many have fewer than three seeds, of which nothing can be said."""
+    best = {m["name"]: level for m in board["methods"] if (level := best_level(m, metric))}
+    known = {name: level["activations"][metric] | {"n": len(level["seeds"])} for name, level in best.items()}
+    sure = {name: score for name, score in known.items() if score["n"] >= 3}
+    if not sure:
+        return "", [], len(known)
+    first = max(sure, key=lambda name: sure[name]["mean"])
+
+    def clear(other: Mapping[str, Any]) -> bool:
+        error = sum(score["sd"] ** 2 / score["n"] for score in (sure[first], other)) ** 0.5
+        return sure[first]["mean"] - other["mean"] > 2 * error
+
+    return first, [name for name in sure if name != first and not clear(sure[name])], len(known) - len(sure)
+
+
 def console_table(board: Board) -> Table:
     """What matters most of every method at its best, and of the controls below a rule."""
     shown = [column for column in COLUMNS if column[0] in SHORT]
