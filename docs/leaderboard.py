@@ -30,10 +30,9 @@ def page(board: dict[str, Any], command: str) -> str:
         "# Leaderboard",
         "",
         f"Every sparsity method at `{base['site']}` of the bundled OthelloGPT, {base['d_sae']} features, "
-        f"{base['training']['steps']} steps of {base['training']['batch']} activations, one stream for all. Each was "
-        f"tried with the learning rates {', '.join(f'{rate:g}' for rate in board['rates'])} at its first level; rate "
-        f"and level are chosen on validation games, figures are of {games['scored_on']} test games. Mean ± standard "
-        "deviation over seeds.",
+        f"{base['training']['steps']} steps of {base['training']['batch']} activations, one stream for all. "
+        f"{_tuning(board['rates'])} Levels are chosen on validation games, figures are of {games['scored_on']} test "
+        "games. Mean ± standard deviation over seeds, where there are several.",
         "",
         "## At its best by distinct pairs",
         "",
@@ -62,6 +61,13 @@ def page(board: dict[str, Any], command: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _tuning(rates: list[float]) -> str:
+    if len(rates) == 1:
+        return f"Each has the learning rate {rates[0]:g}: the time did not reach to tune it."
+    tried = ", ".join(f"{rate:g}" for rate in rates)
+    return f"Each was tried with the learning rates {tried} at its first level, and has the best on validation games."
 
 
 def found(board: dict[str, Any]) -> Iterator[str]:

@@ -32,7 +32,7 @@ def write(bench: Bench) -> dict[str, Any]:
         "version": 1,
         "counts": plan.base.training.steps >= LEAST_STEPS,
         "base": to_dict(plan.base),
-        "rates": list(plan.rates),
+        "rates": list(plan.rates) if _tuned(bench, found) else [plan.rates[0]],
         "games": {"validation": bench.validation.games, "test": bench.test.games},
         "controls": bench.controls(),
         "methods": [
@@ -50,12 +50,17 @@ def write(bench: Bench) -> dict[str, Any]:
     return board
 
 
+def _tuned(bench: Bench, found: Mapping[Trial, Scores]) -> bool:
+    """Whether every method was tried with every rate; before that no rate is chosen."""
+    plan = bench.plan
+    return all(Trial(calls[0], rate, 0) in found for calls in plan.contenders.values() for rate in plan.rates)
+
+
 def _rate(bench: Bench, name: str, found: Mapping[Trial, Scores]) -> float:
     """The rate that a method is reported with: the best on validation games of those that all were tried with."""
     plan = bench.plan
-    tuned = all(Trial(calls[0], rate, 0) in found for calls in plan.contenders.values() for rate in plan.rates)
     values = {trial: value(scores) for trial, scores in found.items()}
-    return best_rate(plan.contenders[name], plan.rates, values) if tuned else plan.rates[0]
+    return best_rate(plan.contenders[name], plan.rates, values) if _tuned(bench, found) else plan.rates[0]
 
 
 def levels(
