@@ -101,7 +101,7 @@ class Context:
     def halves(self) -> tuple[Half, Half]:
         moves = games.sample(self.split, self.n_games, self.seed)
         middle = self.n_games // 2
-        sites = [self.site, self.target, self.neurons]
+        sites = [self.site, self.target]
         return self.half(moves[:middle], sites), self.half(moves[middle:], sites)
 
     def half(self, moves: Tensor, sites: Sequence[str]) -> Half:

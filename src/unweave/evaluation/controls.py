@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from unweave.activations.harvest import harvest
 from unweave.config import RunConfig, override
+from unweave.dictionary import Dictionary
 from unweave.evaluation.context import Context, Half
 from unweave.evaluation.decoder import fit as fit_decoder
 from unweave.evaluation.fidelity import Fidelity
@@ -33,6 +36,7 @@ _FITTING = 2
 # Positions rebuilt at a time.
 _BATCH = 4096
 
+T = TypeVar("T")
 Row = tuple[str, str, dict[str, float]]
 """A control's name, what is read of it, and its scores."""
 
@@ -53,22 +57,14 @@ class Controls:
     @cached_property
     def rows(self) -> list[Row]:
         """Every control, the ceiling first; those that take longest come next, so that no core waits for them."""
-        neurons, site = self.context.neurons, self.context.site
+        site = self.context.site
         side_by_side([self.context.prepare, self._shuffled.prepare, lambda: self._fitting])
         return side_by_side(
             [
                 lambda: ("linear probe", "logits", self.probe.scores | self._rebuilt(*self._logits)),
-                lambda: (
-                    "shuffled subject",
-                    "activations",
-                    own_scores(self.run.dictionary(), self._shuffled).activations,
-                ),
-                lambda: (
-                    "shuffled subject",
-                    "pre-activations",
-                    pre_activation_scores(self.run.dictionary(), self._shuffled),
-                ),
-                lambda: (f"neurons {neurons}", "activations", self._score(lambda h: raw(h.vectors[neurons].numpy()))),
+                lambda: ("shuffled subject", "activations", self._of_shuffled(own_scores).activations),
+                lambda: ("shuffled subject", "pre-activations", self._of_shuffled(pre_activation_scores)),
+                lambda: (f"neurons {self.context.neurons}", "activations", self._score(self._neurons)),
                 lambda: ("residual dimensions", "both signs", self._score(lambda h: signed(h.vectors[site].numpy()))),
                 lambda: ("PCA", "both signs", self._score(self._components())),
                 lambda: ("position alone", "up, down and each", self._score(lambda h: raw(_clock(h.ply)))),
@@ -105,6 +101,14 @@ class Controls:
         config = self.run.config
         n, seed, split = self.context.n_games, self.context.seed, self.context.split
         return Context(config.subject, config.site, config.target, n_games=n, seed=seed, split=split)
+
+    def _of_shuffled(self, scores: Callable[[Dictionary, Context], T]) -> T:
+        return scores(self.run.dictionary(), self._shuffled)
+
+    def _neurons(self, half: Half) -> Dense:
+        """Read when they are scored: they are many, and nothing else needs them."""
+        site = self.context.neurons
+        return raw(harvest(self.context.subject, half.moves, [site]).vectors[site].numpy())
 
     def _on_halves(self, readout: Callable[[Half], Dense]) -> tuple[Dense, Dense]:
         a, b = self.context.halves
