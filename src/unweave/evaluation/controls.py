@@ -21,7 +21,7 @@ from unweave.config import RunConfig, override
 from unweave.dictionary import Dictionary
 from unweave.evaluation.context import Context, Half
 from unweave.evaluation.decoder import fit as fit_decoder
-from unweave.evaluation.fidelity import Fidelity
+from unweave.evaluation.fidelity import BATCH, Fidelity
 from unweave.evaluation.ground_truth import BoardLabels
 from unweave.evaluation.own import own_scores, pre_activation_scores
 from unweave.evaluation.probes import fit as fit_probes
@@ -33,8 +33,6 @@ from unweave.runs import Run
 
 # Training games from which probes and principal components are fitted, for each held-out game.
 _FITTING = 2
-# Positions rebuilt at a time.
-_BATCH = 4096
 
 T = TypeVar("T")
 Row = tuple[str, str, dict[str, float]]
@@ -122,8 +120,8 @@ class Controls:
         """How sparse a readout is, and what is left of the activations by it with the best linear decoder."""
         codes, target = _fires(b), self.context.halves[0].vectors[self.context.target]
         decoder, fidelity = fit_decoder(_fires(a), target), Fidelity(self.context, b.width)
-        for start in range(0, b.n, _BATCH):
-            part = codes(start, start + _BATCH)
+        for start in range(0, b.n, BATCH):
+            part = codes(start, start + BATCH)
             fidelity.update(part, decoder.decode(part))
         return fidelity.result()
 

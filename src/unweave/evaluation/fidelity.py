@@ -13,6 +13,9 @@ from unweave.evaluation.context import Context
 from unweave.evaluation.reconstruction import Reconstruction
 from unweave.evaluation.sparsity import Sparsity
 
+BATCH = 4096
+"""Positions coded and rebuilt at a time: enough for fast products, few enough that dense codes stay small."""
+
 
 class Fidelity:
     """Takes the codes of half B, one batch after another from its first position on, and what they rebuild."""

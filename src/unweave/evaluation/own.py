@@ -15,12 +15,10 @@ from torch import Tensor
 from unweave.dictionary import Dictionary
 from unweave.dictionary.codes import Codes, sparse
 from unweave.evaluation.context import Context, Half
-from unweave.evaluation.fidelity import Fidelity
+from unweave.evaluation.fidelity import BATCH, Fidelity
 from unweave.evaluation.readout import Dense, SparseColumns
 from unweave.evaluation.truth import TruthScores, classify
 
-# Rows coded at a time: enough for fast products, few enough that dense codes stay small.
-_BATCH = 4096
 # The strongest examples of each feature that are kept for showing.
 _TOP = 12
 
@@ -78,8 +76,8 @@ def pre_activation_scores(dictionary: Dictionary, context: Context) -> dict[str,
 def _activations(d: Dictionary, x: Tensor, seen: Callable[[Codes, slice], None] | None = None) -> SparseColumns:
     """The codes of `x [N, D]`, feature by feature; those of each part are shown to `seen`."""
     parts = []
-    for start in range(0, len(x), _BATCH):
-        part = slice(start, start + _BATCH)
+    for start in range(0, len(x), BATCH):
+        part = slice(start, start + BATCH)
         codes = d.encode(x[part])
         if seen is not None:
             seen(codes, part)

@@ -8,6 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from unweave.bench.leaderboard import CHOSEN_BY
 from unweave.view.axis import Number
 from unweave.view.table import MISSING
 
@@ -71,15 +72,8 @@ def cell(level: Level, readout: str, metric: str, write: Callable[[Number], str]
     return write(score["mean"]) + (f" ± {write(score['sd'])}" if score["sd"] is not None else "")
 
 
-# What the board is about: title and metric; levels may be chosen by any of them.
-MEASURES = (
-    ("pairs", "pairs/1"),
-    ("within position", "pairs_within/1"),
-    ("legal squares", "legal/1"),
-    ("F1 > .9", "f1_pairs/1"),
-    ("coverage", "coverage_128/1"),
-    ("board", "reconstruction_128/1"),
-)
+# Title and metric of what a level may be chosen by.
+MEASURES = tuple((title, metric) for title, of, metric, *_ in COLUMNS if of == "activations" and metric in CHOSEN_BY)
 
 
 def by_measure(board: Board) -> str:
