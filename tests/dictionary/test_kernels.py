@@ -13,7 +13,7 @@ from unweave.dictionary.kernels import pairs
 from unweave.dictionary.kernels.leak import leak
 from unweave.dictionary.kernels.leak import plainly as on_any_device
 from unweave.dictionary.kernels.pursuit import plainly, pursue
-from unweave.dictionary.kernels.select import at_least, largest_of_all, largest_of_rows
+from unweave.dictionary.kernels.select import at_least, descending, largest_of_all, largest_of_rows
 
 
 @st.composite
@@ -98,6 +98,12 @@ def test_the_coder_takes_the_short_way_to_where_its_activation_leads(method: str
     grads = [torch.autograd.grad(row_sum(codes).pow(2).sum(), leaves) for codes in (short, long)]
     for a, b in zip(*grads, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 40))
+def test_descending_equals_torchs_sort(seed: int, rows: int, columns: int) -> None:
+    x = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed)).round(decimals=1)
+    assert torch.equal(descending(x), x.sort(dim=-1, descending=True).values)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 9), st.sampled_from([0.0, 0.1, 1.0]))

@@ -93,7 +93,7 @@ ENTRIES = (
 """The k of without-top-k is ours: the report does not give one."""
 
 QUESTIONS = {
-    "TopK as in the report, encoder independent of the decoder": ("topk(k=85)", {"start": "independent()"}),
+    "TopK as in the report, encoder independent of the decoder": ("topk(k=85)", {}),
     "TopK with the encoder as the decoder's transpose": ("topk(k=85)", {"start": "transpose()"}),
     "Multi-TopK": ("multi_topk(k=70)", {}),
     "Leaky top-k, its leak a tenth of b": ("leaky_topk(k=70, epsilon=0.1, relative=True)", {}),
@@ -158,7 +158,7 @@ def carry_out(
     for entry in ENTRIES:
         for call in {entry.call, tuned[entry.call]}:
             jobs[study.folder / "runs" / _name(call)] = study.config(call, study.games)
-    asked = {title: study.folder / "questions" / str(number) for number, title in enumerate(QUESTIONS, start=1)}
+    asked = {title: study.folder / "runs" / _name(call, settings) for title, (call, settings) in QUESTIONS.items()}
     for title, (call, settings) in QUESTIONS.items():
         jobs[asked[title]] = study.config(call, study.games, settings)
     on_stage(f"training {len(jobs)} dictionaries", next(iter(jobs.values())).training.steps)
@@ -212,9 +212,10 @@ def _train(jobs: Mapping[Path, RunConfig], on_report: Callable[[Report], None], 
         runs.train({path: jobs[path] for path in paths[start : start + at_once]}, on_report)
 
 
-def _name(call: str) -> str:
+def _name(call: str, settings: Mapping[str, str] | None = None) -> str:
+    """A folder for a run of a method with other settings than the report's."""
     name, arguments = parse(call)
-    return "-".join([name, *(f"{key}={value}" for key, value in arguments.items())])
+    return "-".join([name, *(f"{key}={value}" for key, value in {**arguments, **(settings or {})}.items())])
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unweave.dictionary.core import Activation, Linear, Method, method
+from unweave.dictionary.kernels.select import descending
 from unweave.dictionary.methods.leaky_topk import leak
 from unweave.dictionary.terms import error
 
@@ -48,8 +49,10 @@ class DimensionReduction(Activation):
 
     def forward(self, pre: Tensor) -> Tensor:
         u = pre.relu()
-        ordered = u.sort(dim=-1, descending=True).values
-        return leak(u, ordered.gather(-1, self.kept(ordered.detach()) - 1), self.epsilon)
+        ordered = descending(u.detach())
+        least = ordered.gather(-1, self.kept(ordered) - 1)
+        at = (u.detach() == least).to(torch.uint8).argmax(-1, keepdim=True)
+        return leak(u, u.gather(-1, at), self.epsilon)
 
     def rescale_(self, factor: float) -> None:
         self.epsilon *= factor
