@@ -8,7 +8,7 @@ import torch
 from unweave import files
 from unweave.dictionary import METHODS, Dictionary
 from unweave.registry import parse
-from unweave.studies.quaisley import ENTRIES, QUESTIONS, Study, carry_out, progressive
+from unweave.studies.quaisley import ENTRIES, QUESTIONS, Study, active, carry_out, progressive
 from unweave.subject import disk
 from unweave.subject.gpt import GPT, GPTConfig
 from unweave.subject.othello import ALPHABET
@@ -79,6 +79,17 @@ def test_the_tables_show_them_all(found) -> None:
 def test_it_goes_on_where_it_was(study: Study, found) -> None:
     again = carry_out(study, on_report=lambda report: pytest.fail(f"{report.run.name} was trained"))
     assert again == found == files.read_json(study.folder / "study.json")
+
+
+def test_what_is_active_is_above_the_reports_bound(found) -> None:
+    bounds = {row["method"]: row["report"]["above"] for row in found["rows"]}
+    assert {name: bound for name, bound in bounds.items() if bound} == {"smoothed_l0": 1.0, "dimension_reduction": 0.01}
+    d = Dictionary(4, 4, "relu")
+    with torch.no_grad():
+        d.W_dec.copy_(torch.eye(4))
+        d.coder.W_enc.copy_(torch.eye(4))  # type: ignore[operator]
+    x = torch.tensor([[2.0, 0.5, -3.0, 0.0], [1.0, 1.5, 0.0, 0.0]])
+    assert [active(d, x, above) for above in (0.0, 0.5, 1.0)] == [4 / 8, 3 / 8, 2 / 8]
 
 
 def test_a_progressive_code_gets_better_with_every_feature() -> None:

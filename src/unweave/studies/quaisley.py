@@ -22,6 +22,7 @@ from torch import Tensor
 from unweave import files, runs
 from unweave.config import RunConfig, override
 from unweave.dictionary import Dictionary
+from unweave.dictionary.codes import sparse
 from unweave.evaluation.context import Context
 from unweave.evaluation.evaluate import defined
 from unweave.evaluation.own import own_scores, truth_scores
@@ -37,8 +38,8 @@ POSITIONS = 59
 class Entry:
     """A row of the report: its method with its coefficients, those around them that are tried here, and its figures.
 
-    classifiers: distinct pairs with AUROC above .9; fvu: unexplained variance; active: the share of features that it
-    calls active; dead: the share that never are. None where it does not say.
+    classifiers: distinct pairs with AUROC above .9; fvu: unexplained variance; active: the share of features that are
+    above what it calls active, `above`; dead: the share that never are. None where it does not say.
     """
 
     call: str
@@ -47,6 +48,7 @@ class Entry:
     fvu: float | None = None
     active: float | None = None
     dead: float | None = None
+    above: float = 0.0
 
 
 def _times(name: str, argument: str, value: float, *factors: float, **others: float | int) -> tuple[str, ...]:
@@ -65,6 +67,7 @@ ENTRIES = (
         "smoothed_l0(alpha=0.7, delta=10.0)",
         (*_times("smoothed_l0", "alpha", 0.7, *_PENALTY, delta=10.0), "smoothed_l0(alpha=0.7, delta=3.0)"),
         *(38, 0.079, 0.326),
+        above=1.0,
     ),
     Entry("freshmans_dream(alpha=1.2)", _times("freshmans_dream", "alpha", 1.2, *_PENALTY), 21, 0.077, 0.257),
     Entry(
@@ -88,9 +91,12 @@ ENTRIES = (
             *_times("dimension_reduction", "p", 0.49, 0.5, 1.0, epsilon=0.01, knee=0),
         ),
         *(43, 0.185, 0.038),
+        above=0.01,
     ),
 )
 """The k of without-top-k is ours: the report does not give one."""
+
+_ABOVE = sorted({entry.above for entry in ENTRIES})
 
 QUESTIONS = {
     "TopK as in the report, encoder independent of the decoder": ("topk(k=85)", {}),
@@ -119,7 +125,7 @@ class Study:
     held_out: int = 2000
     seed: int = 0
 
-    def config(self, call: str, games: int, settings: Mapping[str, Any] | None = None) -> RunConfig:
+    def config(self, call: str, games: int, settings: Mapping[str, str] | None = None) -> RunConfig:
         """The report's setting, on so many games."""
         batch = 1024
         base = RunConfig(
@@ -154,37 +160,39 @@ def carry_out(
     settings = {field: getattr(study, field) for field in ("subject", "site", "d_sae", "games", "held_out", "seed")}
     files.claim(study.folder / "settings.json", settings)
     tuned = _tune(study, on_stage, on_report)
-    jobs: dict[Path, RunConfig] = {}
-    for entry in ENTRIES:
-        for call in {entry.call, tuned[entry.call]}:
-            jobs[study.folder / "runs" / _name(call)] = study.config(call, study.games)
-    asked = {title: study.folder / "runs" / _name(call, settings) for title, (call, settings) in QUESTIONS.items()}
-    for title, (call, settings) in QUESTIONS.items():
-        jobs[asked[title]] = study.config(call, study.games, settings)
-    on_stage(f"training {len(jobs)} dictionaries", next(iter(jobs.values())).training.steps)
+
+    def folder(call: str, settings: Mapping[str, str] | None = None) -> Path:
+        return study.folder / "runs" / _name(call, settings)
+
+    calls = dict.fromkeys(call for entry in ENTRIES for call in (entry.call, tuned[entry.call]))
+    jobs = {folder(call): study.config(call, study.games) for call in calls}
+    jobs |= {folder(*asked): study.config(asked[0], study.games, asked[1]) for asked in QUESTIONS.values()}
+    steps = next(iter(jobs.values())).training.steps
+    on_stage(f"training {len(jobs)} dictionaries", steps)
     _train(jobs, on_report)
     context = Context(study.subject, study.site, n_games=study.held_out, seed=1)
     context.prepare()
-    paths = list(jobs)
-    scored = dict(zip(paths, side_by_side([_Scored(path, context) for path in paths]), strict=True))
+    scored = dict(zip(jobs, side_by_side([_Scored(path, context) for path in jobs]), strict=True))
+
+    def figures(call: str, settings: Mapping[str, str] | None = None, above: float = 0.0) -> dict[str, Any]:
+        made = scored[folder(call, settings)]
+        return {"call": call, "settings": dict(settings or {}), **made, "active": made["active"][f"{above:g}"]}
+
     found = {
         "version": 1,
         "games": study.games,
-        "steps": next(iter(jobs.values())).training.steps,
+        "steps": steps,
         "held_out": context.games,
         "rows": [
             {
                 "method": parse(entry.call)[0],
-                "report": {n: getattr(entry, n) for n in ("classifiers", "fvu", "active", "dead")},
-                "its": {"call": entry.call, **scored[study.folder / "runs" / _name(entry.call)]},
-                "ours": {"call": tuned[entry.call], **scored[study.folder / "runs" / _name(tuned[entry.call])]},
+                "report": {n: getattr(entry, n) for n in ("classifiers", "fvu", "active", "dead", "above")},
+                "its": figures(entry.call, above=entry.above),
+                "ours": figures(tuned[entry.call], above=entry.above),
             }
             for entry in ENTRIES
         ],
-        "questions": [
-            {"title": title, "call": QUESTIONS[title][0], "settings": QUESTIONS[title][1], **scored[path]}
-            for title, path in asked.items()
-        ],
+        "questions": [{"title": title, **figures(*asked)} for title, asked in QUESTIONS.items()],
     }
     files.write_json(study.folder / "study.json", found)
     return found
@@ -248,12 +256,19 @@ class _Scored:
                     "classifiers": scores["pairs/1"],
                     "within": scores["pairs_within/1"],
                     "fvu": scores["fvu/1"],
-                    "active": (scores["l0/1"] or 0) / dictionary.d_sae,
+                    "active": {f"{above:g}": active(dictionary, vectors, above) for above in _ABOVE},
                     "dead": scores["dead/1"],
                     "progressive": progressive(dictionary, vectors),
                 },
             )
         return files.read_json(kept)
+
+
+@torch.no_grad()
+def active(dictionary: Dictionary, x: Tensor, above: float) -> float:
+    """The share of the codes of `x [N, D]` that are above a bound, in the units of the codes."""
+    counts = [int((sparse(dictionary.encode(part)).values > above).sum()) for part in x.split(4096)]
+    return sum(counts) / (len(x) * dictionary.d_sae)
 
 
 @torch.no_grad()
