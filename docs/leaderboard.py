@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unweave.bench import leaderboard
-from unweave.view.leaderboard import MEASURES, best_level, by_measure, markdown, rows, verdict
+from unweave.view.leaderboard import CLASSIFIERS, CODE, MEASURES, best_level, by_measure, markdown, rows, verdict
 from unweave.view.pareto import picture
 
 HERE = Path(__file__).parent
@@ -18,13 +18,17 @@ PICTURES = (
     ("ce_score/1", "CE score", "higher", ()),
     ("pairs/1", "distinct pairs", "higher", ("neurons",)),
     ("pairs_within/1", "distinct pairs within position", "higher", ("neurons",)),
+    ("legal/1", "legal squares", "higher", ("neurons",)),
+    ("f1_pairs/1", "pairs with F1 above 0.9", "higher", ("neurons",)),
     ("coverage_128/1", "coverage", "higher", CONTROLS),
     ("reconstruction_128/1", "board reconstruction", "higher", CONTROLS),
+    ("reconstruction_192/1", "board reconstruction with empty squares", "higher", CONTROLS),
 )
 
 
 def page(board: dict[str, Any], command: str) -> str:
     base, games = board["base"], board["games"]["test"]
+    every = [(level["call"], level) for method in board["methods"] for level in method["levels"]]
     made = f"Made by `{command}`, then `.venv/bin/python docs/leaderboard.py`."
     lines = [
         "# Leaderboard",
@@ -38,8 +42,7 @@ def page(board: dict[str, Any], command: str) -> str:
         "",
         made,
         "",
-        markdown("method", list(rows(board))),
-        "",
+        *(line for columns in (CLASSIFIERS, CODE) for line in (markdown("method", list(rows(board)), columns), "")),
         "## At its best by each measure",
         "",
         made,
@@ -57,8 +60,8 @@ def page(board: dict[str, Any], command: str) -> str:
         "",
         made,
         "",
-        markdown("call", [(level["call"], level) for method in board["methods"] for level in method["levels"]]),
-        "",
+        *(line for columns in (CLASSIFIERS, CODE) for line in (markdown("call", every, columns), "")),
+        *(f"- `{trial}` failed: {why}." for trial, why in board["failed"].items()),
     ]
     return "\n".join(lines)
 

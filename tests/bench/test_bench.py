@@ -62,7 +62,7 @@ def test_the_plan_is_carried_out_and_the_board_is_complete(finished: Bench) -> N
 def test_mean_and_deviation_are_those_of_the_seeds(finished: Bench) -> None:
     board = leaderboard.read(finished.folder)
     level = board["methods"][0]["levels"][0]
-    runs = [t for t in finished.found() if t.call == level["call"] and t.lr == board["methods"][0]["lr"]]
+    runs = [t for t in finished.found() if t.call == level["call"] and t.lr == level["lr"]]
     values = [files.read_json(finished.run_of(t).folder / "test.json")["activations"]["fvu/1"] for t in sorted(runs)]
     assert len(values) == 2
     assert level["activations"]["fvu/1"]["mean"] == pytest.approx(sum(values) / 2)
@@ -76,7 +76,7 @@ def test_the_rate_is_chosen_on_validation_games_alone(finished: Bench) -> None:
             for t, s in finished.found().items()
             if t.method == method["name"] and t.seed == 0 and t.call == THOSE[method["name"]][0]
         }
-        assert by_rate[method["lr"]] == max(by_rate.values())
+        assert {by_rate[level["lr"]] for level in method["levels"]} == {max(by_rate.values())}
 
 
 def test_it_goes_on_where_it_was(finished: Bench, subject: str) -> None:

@@ -39,7 +39,6 @@ def write(bench: Bench) -> dict[str, Any]:
             {
                 "name": name,
                 "source": METHODS.build(calls[0]).source,
-                "lr": _rate(bench, name, found),
                 "levels": levels(calls, chosen[name], tested, found),
             }
             for name, calls in plan.contenders.items()
@@ -66,14 +65,15 @@ def _rate(bench: Bench, name: str, found: Mapping[Trial, Scores]) -> float:
 def levels(
     calls: Sequence[str], trials: Sequence[Trial], tested: Mapping[Trial, Scores], found: Mapping[Trial, Scores]
 ) -> list[dict[str, Any]]:
-    """Each call that was tried: its seeds, and mean and standard deviation of every test score over them."""
+    """Each call that was tried: its rate and seeds, and mean and standard deviation of every test score over them."""
     rows = []
     for call in calls:
         mine = sorted(trial for trial in trials if trial.call == call)
         if not mine:
             continue
         work = [found[trial]["training"]["core_seconds"] for trial in mine]
-        row = {"call": call, "seeds": [trial.seed for trial in mine], "core_seconds": fmean(work)}
+        seeds = [trial.seed for trial in mine]
+        row: dict[str, Any] = {"call": call, "lr": mine[0].lr, "seeds": seeds, "core_seconds": fmean(work)}
         row["validation"] = {m: fmean(found[t][m] for t in mine) for m in CHOSEN_BY}
         for readout in ("activations", "pre-activations"):
             row[readout] = spread([tested[trial][readout] for trial in mine])

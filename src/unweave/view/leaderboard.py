@@ -28,23 +28,36 @@ def _thousandths(value: Number) -> str:
     return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.2f}"
 
 
-# Title, readout, metric, how its mean is written, which way is better.
-COLUMNS: tuple[tuple[str, str, str, Callable[[Number], str], str], ...] = (
+Column = tuple[str, str, str, Callable[[Number], str], str]
+"""Title, readout, metric, how its mean is written, which way is better."""
+
+CLASSIFIERS: tuple[Column, ...] = (
     ("pairs", "activations", "pairs/1", _whole, "higher"),
     ("within", "activations", "pairs_within/1", _whole, "higher"),
     ("pre", "pre-activations", "pairs/1", _whole, "higher"),
     ("pre within", "pre-activations", "pairs_within/1", _whole, "higher"),
     ("legal", "activations", "legal/1", _whole, "higher"),
+    ("legal within", "activations", "legal_within/1", _whole, "higher"),
+    ("legal pre", "pre-activations", "legal/1", _whole, "higher"),
+    ("legal pre within", "pre-activations", "legal_within/1", _whole, "higher"),
     ("F1 > .9", "activations", "f1_pairs/1", _whole, "higher"),
+)
+"""How many squares and states some feature tells."""
+
+CODE: tuple[Column, ...] = (
     ("coverage", "activations", "coverage_128/1", _thousandths, "higher"),
     ("above always on", "activations", "coverage_corrected/1", _thousandths, "higher"),
     ("board", "activations", "reconstruction_128/1", _thousandths, "higher"),
+    ("board / 192", "activations", "reconstruction_192/1", _thousandths, "higher"),
     ("FVU", "activations", "fvu/1", _thousandths, "lower"),
     ("L0", "activations", "l0/1", _tenths, ""),
     ("CE score", "activations", "ce_score/1", _thousandths, "higher"),
     ("dead", "activations", "dead/1", _thousandths, "lower"),
     ("shrinkage", "activations", "shrinkage/1", _thousandths, ""),
 )
+"""How much of the board, of the activations and of what the subject does the codes hold."""
+
+COLUMNS = (*CLASSIFIERS, *CODE)
 # What a terminal has room for.
 SHORT = ("pairs", "within", "pre", "coverage", "board", "FVU", "L0", "CE score")
 
@@ -61,7 +74,10 @@ def rows(board: Board) -> Iterator[tuple[str, Level]]:
         yield level["call"], level
     for control in board["controls"]:
         scores = {name: {"mean": value, "sd": None} for name, value in control["scores"].items() if value is not None}
-        yield control["name"], {"activations": scores, "pre-activations": {}, "seeds": [], "core_seconds": None}
+        yield (
+            control["name"],
+            {"activations": scores, "pre-activations": {}, "seeds": [], "lr": None, "core_seconds": None},
+        )
 
 
 def cell(level: Level, readout: str, metric: str, write: Callable[[Number], str]) -> str:
@@ -120,12 +136,13 @@ def console_table(board: Board) -> Table:
     return table
 
 
-def markdown(title: str, those: Sequence[tuple[str, Level]]) -> str:
-    """Every column of some rows, as a Markdown table."""
-    head = [title, *(name for name, *_ in COLUMNS), "seeds", "core seconds"]
+def markdown(title: str, those: Sequence[tuple[str, Level]], columns: Sequence[Column] = COLUMNS) -> str:
+    """Some columns of some rows, and how they were trained, as a Markdown table."""
+    head = [title, *(name for name, *_ in columns), "rate", "seeds", "core seconds"]
     lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * (len(head) - 1)]
     for name, level in those:
-        cells = [cell(level, readout, metric, write) for _, readout, metric, write, _ in COLUMNS]
-        seconds = MISSING if level["core_seconds"] is None else f"{level['core_seconds']:.0f}"
-        lines.append(f"| {' | '.join([f'`{name}`', *cells, str(len(level['seeds']) or MISSING), seconds])} |")
+        cells = [cell(level, readout, metric, write) for _, readout, metric, write, _ in columns]
+        training = (level["lr"], "g"), (len(level["seeds"]) or None, "d"), (level["core_seconds"], ".0f")
+        cells += [MISSING if value is None else format(value, form) for value, form in training]
+        lines.append(f"| {' | '.join([f'`{name}`', *cells])} |")
     return "\n".join(lines)
