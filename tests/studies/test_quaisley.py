@@ -1,5 +1,6 @@
 """Report 001 done anew, here on a tiny subject: every row and question, and taken up again where it was."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from unweave.studies.quaisley import ENTRIES, QUESTIONS, Study, active, carry_ou
 from unweave.subject import disk
 from unweave.subject.gpt import GPT, GPTConfig
 from unweave.subject.othello import ALPHABET
-from unweave.view.quaisley import console_table, questions_table, rows
+from unweave.view.quaisley import answers, console_table, markdown, questions_markdown, questions_table, rows
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,21 @@ def test_the_tables_show_them_all(found) -> None:
     assert console_table(found).row_count == len(ENTRIES)
     assert all(len(cells) == 14 for cells in rows(found))
     assert questions_table(found).row_count == len(QUESTIONS)
+    assert markdown(found).count("\n") == 1 + len(ENTRIES)
+    assert questions_markdown(found).count("\n") == 1 + len(QUESTIONS)
+
+
+def test_the_answers_carry_the_figures_of_their_questions(found) -> None:
+    made = copy.deepcopy(found)
+    for i, row in enumerate(made["questions"]):
+        row |= {"classifiers": 100 + i, "fvu": 0.001 * (i + 1), "dead": 0.01 * (i + 1)}
+        row["progressive"] = {"16": 0.9, "64": 0.1 + 0.001 * i, "128": 0.05}
+    dead, alike, progressive_code, deeper = answers(made)
+    assert "1.0% are dead with an independent encoder, 2.0% with the transpose" in dead
+    assert "Multi-TopK has 102 classifiers and 0.3% unexplained, leaky top-k 103" in alike
+    assert "Unexplained is 10.3% at 64, 5.0% at 128;" in progressive_code
+    assert "for TopK 10.0% at 64" in progressive_code
+    assert "leaky top-k has 105 classifiers and 0.6% unexplained (without: 104" in deeper
 
 
 def test_it_goes_on_where_it_was(study: Study, found) -> None:

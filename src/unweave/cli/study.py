@@ -39,4 +39,6 @@ def study(
     live.console.print(tables.console_table(found))
     live.console.print("what it leaves open; 'at k': unexplained variance of the k largest pre-activations alone")
     live.console.print(tables.questions_table(found))
+    for sentence in tables.answers(found):
+        live.console.print(f"- {sentence}")
     live.console.print(f"all figures: {made.folder / 'study.json'}")

@@ -102,7 +102,8 @@ QUESTIONS = {
     "TopK as in the report, encoder independent of the decoder": ("topk(k=85)", {}),
     "TopK with the encoder as the decoder's transpose": ("topk(k=85)", {"start": "transpose()"}),
     "Multi-TopK": ("multi_topk(k=70)", {}),
-    "Leaky top-k, its leak a tenth of b": ("leaky_topk(k=70, epsilon=0.1, relative=True)", {}),
+    "Leaky top-k as in the report": ("leaky_topk(k=70, epsilon=0.5, relative=False)", {}),
+    "Leaky top-k, a tenth of each leaks": ("leaky_topk(k=70, epsilon=0.1, relative=True)", {}),
     "Leaky top-k with a deeper encoder": (
         "leaky_topk(k=70, epsilon=0.1, relative=True)",
         {"encoder": "deep(width=1024)"},

@@ -34,6 +34,16 @@ def rows(found: Found) -> list[list[str]]:
     return lines
 
 
+def markdown(found: Found) -> str:
+    """The same rows as a Markdown table."""
+    groups = ("classifiers", "unexplained", "active", "dead")
+    head = ["method", *(f"{group}, {of}" for group in groups for of in ("report", "ours", "tuned")), "tuned to"]
+    lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * 12 + "---|"]
+    for name, *cells, call in rows(found):
+        lines.append(f"| `{name}` | {' | '.join(cells)} | `{call}` |")
+    return "\n".join(lines)
+
+
 def console_table(found: Found) -> Table:
     """Each cell: the report / ours with its coefficients / ours with tuned ones."""
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0))
@@ -44,14 +54,53 @@ def console_table(found: Found) -> Table:
     return table
 
 
-def questions_table(found: Found) -> Table:
-    """What the report leaves open."""
+def _asked(found: Found) -> tuple[list[str], list[list[str]]]:
+    """Titles, and a row a dictionary that was trained for what the report leaves open."""
     ks = list(found["questions"][0]["progressive"])
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0))
     titles = ["", "classifiers", "unexplained", "dead", *(f"at {k}" for k in ks)]
-    for title in titles:
-        table.add_column(title, overflow="fold", justify="right" if title else "left")
+    lines = []
     for row in found["questions"]:
         figures = [_count(row["classifiers"]), _share(row["fvu"]), _share(row["dead"])]
-        table.add_row(row["title"], *figures, *(_share(row["progressive"][k]) for k in ks))
+        lines.append([row["title"], *figures, *(_share(row["progressive"][k]) for k in ks)])
+    return titles, lines
+
+
+def questions_table(found: Found) -> Table:
+    """What the report leaves open."""
+    titles, lines = _asked(found)
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0))
+    for title in titles:
+        table.add_column(title, overflow="fold", justify="right" if title else "left")
+    for cells in lines:
+        table.add_row(*cells)
     return table
+
+
+def questions_markdown(found: Found) -> str:
+    """What the report leaves open, as a Markdown table."""
+    titles, lines = _asked(found)
+    head = [f"| {' | '.join(titles)} |", "|---|" + "--:|" * (len(titles) - 1)]
+    return "\n".join([*head, *(f"| {' | '.join(cells)} |" for cells in lines)])
+
+
+def answers(found: Found) -> list[str]:
+    """What the figures say to each question, in a sentence."""
+    topk, transposed, multi, leaky, relative, deep_leaky, deep_topk = found["questions"]
+
+    def beyond(row: Mapping[str, Any]) -> str:
+        ks = [k for k in row["progressive"] if int(k) >= 64] or list(row["progressive"])
+        return ", ".join(f"{_share(row['progressive'][k])} at {k}" for k in ks)
+
+    def both(row: Mapping[str, Any]) -> str:
+        return f"{_count(row['classifiers'])} classifiers and {_share(row['fvu'])} unexplained"
+
+    return [
+        f"Does the transposed start remove TopK's dead features? {_share(topk['dead'])} are dead with an independent "
+        f"encoder, {_share(transposed['dead'])} with the transpose.",
+        f"Is leaky top-k like Multi-TopK? Multi-TopK has {both(multi)}, leaky top-k {both(leaky)}, and "
+        f"{both(relative)} if a tenth of each leaks.",
+        f"Is the code of leaky top-k progressive beyond its k? Unexplained is {beyond(leaky)}; "
+        f"{beyond(relative)} if a tenth of each leaks; for Multi-TopK {beyond(multi)}; for TopK {beyond(topk)}.",
+        f"Does a deeper encoder help? With one, leaky top-k has {both(deep_leaky)} (without: {both(relative)}), "
+        f"TopK {both(deep_topk)} (without: {both(topk)}).",
+    ]

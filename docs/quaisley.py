@@ -1,0 +1,55 @@
+"""Writes docs/quaisley.md from a finished study of report 001: `python docs/quaisley.py runs/study-quaisley`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from unweave import files
+from unweave.view.quaisley import answers, markdown, questions_markdown
+
+
+def page(found: dict[str, Any], command: str) -> str:
+    made, games = f"Made by `{command}`, then `.venv/bin/python docs/quaisley.py`.", found["held_out"]
+    return f"""# Report 001 anew
+
+Quaisley's "Alternative sparsity methods for sparse autoencoders with OthelloGPT" on the bundled OthelloGPT: 1,024
+features on the residual stream after layer 3, {found["games"]:,} games, four epochs ({found["steps"]:,} steps of
+1,024 activations), Adam at 1e-3, Huben's reconstruction loss, inputs as they are, no warm-up, no revival. Each cell
+has the report's figure, ours with the report's coefficients, and ours with coefficients chosen on validation games
+after a tenth of the training. Classifiers are distinct pairs of a square and a state with AUROC above 0.9, on
+{games["scored_on"]:,} test games, features chosen on {games["chosen_on"]:,} others. What counts as active is above 0,
+but above 1 for smoothed L0 and above 0.01 for dimension reduction, as in the report. One seed each, as there.
+
+{made}
+
+{markdown(found)}
+
+The report's subject has 8 layers of width 512 and plays less well, so that columns differ for more reasons than one:
+a penalty's weight belongs to the scale of the activations, which is the subject's own.
+
+## What it leaves open
+
+{made}
+
+"At k" is the unexplained variance that is left if only the k largest pre-activations are decoded, whatever the
+dictionary was trained with.
+
+{questions_markdown(found)}
+
+{chr(10).join(f"- {sentence}" for sentence in answers(found))}
+"""
+
+
+def main(folder: Path, command: str) -> None:
+    Path(__file__).with_name("quaisley.md").write_text(
+        page(files.read_json(folder / "study.json"), command), encoding="utf-8"
+    )
+
+
+if __name__ == "__main__":
+    main(
+        Path(sys.argv[1] if len(sys.argv) > 1 else "runs/study-quaisley"),
+        " ".join(sys.argv[2:]) or "unweave study quaisley",
+    )
