@@ -1,6 +1,7 @@
-"""The evidence for reading one layer and rebuilding the next, beside published methods: writes docs/ahead.md.
+"""The evidence for reading one layer and rebuilding those after it, beside published methods: writes docs/ahead.md.
 
-`python docs/ahead.py`; the runs are kept in runs/ahead; what is there is not trained again.
+`python docs/ahead.py`; the runs are kept in runs/ahead; what is there is not trained again. Each column's rate is
+chosen on validation games with the first seed; test games are scored at the end, and choose nothing.
 """
 
 from __future__ import annotations
@@ -15,25 +16,29 @@ from unweave.cli import live
 from unweave.config import RunConfig, override
 from unweave.evaluation.context import Context
 from unweave.evaluation.definitions import DEFINITIONS
-from unweave.evaluation.own import own_scores, pre_activation_scores
+from unweave.evaluation.own import own_scores, pre_activation_scores, truth_scores
 from unweave.evaluation.threads import side_by_side
 from unweave.runs import Run, train
 
 BASE = next(iter(demo.jobs(Path()).values()))
 AHEAD = {"target": "mlp_in.2"}
 COLUMNS: dict[str, Mapping[str, Any]] = {
-    "ahead": {"method": "topk(k=64)", **AHEAD},
+    "ahead": {"method": "batch_topk(k=64)", **AHEAD},
     "topk": {"method": "topk(k=64)"},
     "batch_topk": {"method": "batch_topk(k=64)"},
     "without_topk": {"method": "without_topk(k=64)"},
     "glu": {"method": "glu(l1=1.0)"},
 }
-SEEDS = (0, 1, 2, 3)
+RATES = (2e-3, 4e-3, 8e-3)
+SEEDS = (0, 1, 2, 3, 4)
+# By what a column's rate is chosen: distinct pairs, pooled and within position; but for one that has next to none.
+CHOSEN_BY = dict.fromkeys(COLUMNS, ("pairs/1", "pairs_within/1")) | {"glu": ("reconstruction_128/1",)}
 KEYS = (
     *("l0/1", "pairs/1", "pairs_mine/1", "pairs_theirs/1", "pairs_empty/1", "pairs_within/1", "legal/1", "f1_pairs/1"),
     *("coverage_128/1", "coverage_corrected/1", "reconstruction_128/1", "reconstruction_192/1", "dead/1", "fvu/1"),
     *("ce_score/1", "pre pairs/1", "pre pairs_within/1"),
 )
+HEADLINES = ("pairs/1", "pairs_within/1", "coverage_128/1", "reconstruction_128/1")
 
 
 def cell(values: list[float]) -> str:
@@ -47,52 +52,85 @@ def title(key: str) -> str:
     return f"{DEFINITIONS[metric].title}{', pre-activations' if pre else ''} (`{metric}`)"
 
 
-def page(found: dict[str, list[dict[str, float]]], games: dict[str, Any]) -> str:
+def page(found: dict[str, list[dict[str, float]]], rates: dict[str, float], games: dict[str, Any]) -> str:
     lines = ["| metric | " + " | ".join(f"`{name}`" for name in found) + " |", "|---|" + "--:|" * len(found)]
+    lines.append("| rate | " + " | ".join(f"{rates[name]:g}" for name in found) + " |")
     cells = {key: [cell([scores[key] for scores in each]) for each in found.values()] for key in KEYS}
     lines += [f"| {title(key)} | {' | '.join(row)} |" for key, row in cells.items()]
     return f"""# One layer ahead
 
 Made by `.venv/bin/python docs/ahead.py`. {BASE.d_sae} features at `{BASE.site}` of the bundled OthelloGPT,
-{BASE.training.steps} steps of {BASE.training.batch} activations, rate {BASE.training.lr}, no label used in training;
-mean and standard deviation over seeds {", ".join(map(str, SEEDS))}. Features are chosen on
-{games["chosen_on"]:,} test games, scored on {games["scored_on"]:,} others. Each metric: [metrics](metrics.md).
+{BASE.training.steps} steps of {BASE.training.batch} activations, no label used in training; mean and standard
+deviation over seeds {", ".join(map(str, SEEDS))}. Each column has the rate of {", ".join(f"{r:g}" for r in RATES)}
+that was best on validation games with the first seed, by distinct pairs, `glu` by the board it rebuilds. Features are
+chosen on {games["chosen_on"]:,} test games, scored on {games["scored_on"]:,} others. Each metric: [metrics](metrics.md).
 
-`ahead` is `topk(k=64)` with `target={AHEAD["target"]}`: it reads what the others read, and rebuilds what the next
-layer's MLP reads in its place. Its FVU and CE score are of that site.
+`ahead` is `{COLUMNS["ahead"]["method"]}` with `target={AHEAD["target"]}`: it reads what the others read, and rebuilds
+in its place what the MLPs of later layers read. Its FVU and CE score are of those. Against the best of the others:
+
+{chr(10).join(f"- {verdict(found, key)}" for key in HEADLINES)}
 
 {chr(10).join(lines)}
 """
 
 
-def jobs(folder: Path) -> dict[Path, tuple[str, RunConfig]]:
-    """Where each column's runs are, seed by seed."""
-    return {
-        folder / f"{name}-{seed}": (name, override(BASE, {**settings, "seed": seed}))
-        for seed in SEEDS
-        for name, settings in COLUMNS.items()
+def verdict(found: dict[str, list[dict[str, float]]], key: str) -> str:
+    """How `ahead` stands by one measure to the best of the others: by how many standard errors of the difference of
+    means."""
+    values = {name: [scores[key] for scores in each] for name, each in found.items()}
+    ours = values.pop("ahead")
+    best = max(values, key=lambda name: fmean(values[name]))
+    error = sum(stdev(of) ** 2 / len(of) for of in (ours, values[best])) ** 0.5
+    apart = (fmean(ours) - fmean(values[best])) / error
+    where = "above" if apart > 0 else "below"
+    return f"{title(key)}: {cell(ours)}, {abs(apart):.1f} standard errors {where} `{best}` with {cell(values[best])}."
+
+
+def run_of(name: str, rate: float, seed: int) -> tuple[Path, RunConfig]:
+    """Where a column's run is, and what it is made from."""
+    settings = {**COLUMNS[name], "training.lr": rate, "seed": seed}
+    return Path("runs/ahead") / f"{name}-{rate:g}-{seed}", override(BASE, settings)
+
+
+def train_all(wanted: list[tuple[str, float, int]]) -> list[Path]:
+    """Each column, rate and seed, as many at a time as fit in memory."""
+    made = [run_of(*each) for each in wanted]
+    with live.training({path.name: config.training.steps for path, config in made}) as show:
+        for start in range(0, len(made), len(COLUMNS)):
+            train(dict(made[start : start + len(COLUMNS)]), show)
+    return [path for path, _ in made]
+
+
+def chosen_rates() -> dict[str, float]:
+    """By column the rate that is best on validation games with the first seed."""
+    tried = [(name, rate, SEEDS[0]) for rate in RATES for name in COLUMNS]
+    paths = train_all(tried)
+    context = Context(BASE.subject, BASE.site, n_games=1000, seed=2, split="validation")
+    _ = context.halves
+    scores = side_by_side([lambda path=path: truth_scores(Run(path).dictionary(), context).scores for path in paths])
+    value = {
+        (name, rate): sum(of[key] for key in CHOSEN_BY[name]) for (name, rate, _), of in zip(tried, scores, strict=True)
     }
+    return {name: max(RATES, key=lambda rate: value[name, rate]) for name in COLUMNS}
 
 
 def main() -> None:
-    made = jobs(Path("runs/ahead"))
-    paths = list(made)
-    with live.training({path.name: config.training.steps for path, (_, config) in made.items()}) as show:
-        for start in range(0, len(paths), len(COLUMNS)):  # as many at a time as fit in memory
-            train({path: made[path][1] for path in paths[start : start + len(COLUMNS)]}, show)
+    rates = chosen_rates()
+    wanted = [(name, rates[name], seed) for seed in SEEDS for name in COLUMNS]
+    paths = train_all(wanted)
     contexts = {target: Context(BASE.subject, BASE.site, target) for target in ("", AHEAD["target"])}
     for context in contexts.values():
         context.prepare()
 
     def scored(path: Path) -> dict[str, float]:
-        dictionary, context = Run(path).dictionary(), contexts[made[path][1].target]
+        run = Run(path)
+        dictionary, context = run.dictionary(), contexts[run.config.target]
         pre = pre_activation_scores(dictionary, context)
         return own_scores(dictionary, context).activations | {f"pre {key}": value for key, value in pre.items()}
 
-    scores = dict(zip(paths, side_by_side([lambda path=path: scored(path) for path in paths]), strict=True))
-    found = {name: [scores[path] for path in paths if made[path][0] == name] for name in COLUMNS}
-    games = contexts[""].games
-    Path(__file__).with_name("ahead.md").write_text(page(found, games), encoding="utf-8")
+    scores = side_by_side([lambda path=path: scored(path) for path in paths])
+    found = {name: [s for s, (of, *_) in zip(scores, wanted, strict=True) if of == name] for name in COLUMNS}
+    Path(__file__).with_name("ahead.md").write_text(page(found, rates, contexts[""].games), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class Plan:
 
     contenders: Contenders
     base: RunConfig = field(default_factory=RunConfig)
-    rates: Sequence[float] = (2e-3, 1e-3, 4e-3)
+    rates: Sequence[float] = (2e-3, 4e-3, 8e-3)
     seeds: int = 3
     games: int = 1000
     minutes: float = 30.0
