@@ -21,11 +21,12 @@ from unweave.evaluation.threads import side_by_side
 from unweave.runs import Run, train
 
 BASE = next(iter(demo.jobs(Path()).values()))
-AHEAD = {"target": "mlp_in.2"}
+AHEAD = {"target": "mlp_in.1+mlp_in.2+mlp_in.3"}
 COLUMNS: dict[str, Mapping[str, Any]] = {
-    "ahead": {"method": "batch_topk(k=64)", **AHEAD},
-    "topk": {"method": "topk(k=64)"},
-    "batch_topk": {"method": "batch_topk(k=64)"},
+    "ahead": {"method": "batch_topk(k=80)", **AHEAD},
+    "batch_topk": {"method": "batch_topk(k=80)"},
+    "batch_topk 64": {"method": "batch_topk(k=64)"},
+    "topk 64": {"method": "topk(k=64)"},
     "without_topk": {"method": "without_topk(k=64)"},
     "glu": {"method": "glu(l1=1.0)"},
 }
@@ -57,13 +58,14 @@ def page(found: dict[str, list[dict[str, float]]], rates: dict[str, float], game
     lines.append("| rate | " + " | ".join(f"{rates[name]:g}" for name in found) + " |")
     cells = {key: [cell([scores[key] for scores in each]) for each in found.values()] for key in KEYS}
     lines += [f"| {title(key)} | {' | '.join(row)} |" for key, row in cells.items()]
+    halves = f"are chosen on {games['chosen_on']:,} test games, scored on {games['scored_on']:,} others"
     return f"""# One layer ahead
 
 Made by `.venv/bin/python docs/ahead.py`. {BASE.d_sae} features at `{BASE.site}` of the bundled OthelloGPT,
 {BASE.training.steps} steps of {BASE.training.batch} activations, no label used in training; mean and standard
 deviation over seeds {", ".join(map(str, SEEDS))}. Each column has the rate of {", ".join(f"{r:g}" for r in RATES)}
-that was best on validation games with the first seed, by distinct pairs, `glu` by the board it rebuilds. Features are
-chosen on {games["chosen_on"]:,} test games, scored on {games["scored_on"]:,} others. Each metric: [metrics](metrics.md).
+that was best on validation games with the first seed, by distinct pairs, `glu` by the board it rebuilds. Features
+{halves}. Each metric: [metrics](metrics.md).
 
 `ahead` is `{COLUMNS["ahead"]["method"]}` with `target={AHEAD["target"]}`: it reads what the others read, and rebuilds
 in its place what the MLPs of later layers read. Its FVU and CE score are of those. Against the best of the others:
@@ -89,7 +91,7 @@ def verdict(found: dict[str, list[dict[str, float]]], key: str) -> str:
 def run_of(name: str, rate: float, seed: int) -> tuple[Path, RunConfig]:
     """Where a column's run is, and what it is made from."""
     settings = {**COLUMNS[name], "training.lr": rate, "seed": seed}
-    return Path("runs/ahead") / f"{name}-{rate:g}-{seed}", override(BASE, settings)
+    return Path("runs/ahead") / f"{name}-{rate:g}-{seed}".replace(" ", "-"), override(BASE, settings)
 
 
 def train_all(wanted: list[tuple[str, float, int]]) -> list[Path]:
