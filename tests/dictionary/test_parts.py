@@ -236,6 +236,31 @@ def test_export_refuses_a_form_that_differs(monkeypatch) -> None:
         export.export(t.dictionary, sample())
 
 
+def test_export_lets_equals_change_places_but_not_others(monkeypatch) -> None:
+    """Two features that read the same, where TopK has room for one: rounding decides, the same way in like inputs."""
+    d = Dictionary(8, 16, "topk(k=1)")
+    with torch.no_grad():
+        d.coder.W_enc[:, 1] = d.coder.W_enc[:, 0]  # type: ignore[index]
+    batch = torch.cat([d.coder.W_enc[:, 0].detach()[None].expand(20, 8), sample()[:100]])  # type: ignore[index]
+    honest = export.fold
+
+    def folded(by: float):
+        def fold(trained: Dictionary) -> Dictionary:
+            other = honest(trained)
+            with torch.no_grad():
+                other.coder.b_enc[1] += by  # type: ignore[operator]
+            return other
+
+        return fold
+
+    monkeypatch.setattr(export, "fold", folded(1e-6))
+    found = export.export(d, batch)
+    assert not torch.equal(dense(found.encode(batch)), dense(d.encode(batch))), "they changed places"
+    monkeypatch.setattr(export, "fold", folded(0.1))
+    with pytest.raises(ValueError, match="does not equal the trained one"):
+        export.export(d, batch)
+
+
 def test_descriptions_are_calls() -> None:
     assert METHODS.describe("topk") == "topk(k=32, anneal=0.0)"
 
