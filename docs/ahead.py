@@ -11,11 +11,13 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from unweave import demo
+from unweave import demo, files
 from unweave.cli import live
 from unweave.config import RunConfig, override
 from unweave.evaluation.context import Context
+from unweave.evaluation.controls import control_of
 from unweave.evaluation.definitions import DEFINITIONS
+from unweave.evaluation.evaluate import defined
 from unweave.evaluation.own import own_scores, pre_activation_scores, truth_scores
 from unweave.evaluation.threads import side_by_side
 from unweave.runs import Run, train
@@ -53,13 +55,16 @@ def title(key: str) -> str:
     return f"{DEFINITIONS[metric].title}{', pre-activations' if pre else ''} (`{metric}`)"
 
 
-def page(found: dict[str, list[dict[str, float]]], rates: dict[str, float], games: dict[str, Any]) -> str:
+def page(
+    found: dict[str, list[dict[str, float]]], control: dict[str, float], rates: dict[str, float], games: dict[str, Any]
+) -> str:
     lines = ["| metric | " + " | ".join(f"`{name}`" for name in found) + " |", "|---|" + "--:|" * len(found)]
     lines.append("| rate | " + " | ".join(f"{rates[name]:g}" for name in found) + " |")
     cells = {key: [cell([scores[key] for scores in each]) for each in found.values()] for key in KEYS}
     lines += [f"| {title(key)} | {' | '.join(row)} |" for key, row in cells.items()]
     halves = f"are chosen on {games['chosen_on']:,} test games, scored on {games['scored_on']:,} others"
-    return f"""# One layer ahead
+    settings = {"data.passes": BASE.data.passes, "training.lr": rates["ahead"], **AHEAD}
+    return f"""# Layers ahead
 
 Made by `.venv/bin/python docs/ahead.py`. {BASE.d_sae} features at `{BASE.site}` of the bundled OthelloGPT,
 {BASE.training.steps} steps of {BASE.training.batch} activations, no label used in training; mean and standard
@@ -68,11 +73,24 @@ that was best on validation games with the first seed, by distinct pairs, `glu` 
 {halves}. Each metric: [metrics](metrics.md).
 
 `ahead` is `{COLUMNS["ahead"]["method"]}` with `target={AHEAD["target"]}`: it reads what the others read, and rebuilds
-in its place what the MLPs of later layers read. Its FVU and CE score are of those. Against the best of the others:
+with it what the MLPs of the next two layers read. Its FVU and CE score are of all three. Against the best of the
+others:
 
 {chr(10).join(f"- {verdict(found, key)}" for key in HEADLINES)}
 
+Of the subject with its weights shuffled the same dictionary has {control["pairs/1"]:.0f} pairs,
+{control["pairs_within/1"]:.0f} within position, a coverage above always-on of {control["coverage_corrected/1"]:.3f} and
+a board reconstruction of {control["reconstruction_128/1"]:.3f}.
+
 {chr(10).join(lines)}
+
+To train one:
+
+    unweave train runs/layers-ahead --site {BASE.site} --method "{COLUMNS["ahead"]["method"]}" --d-sae {BASE.d_sae} \\
+      --steps {BASE.training.steps} {" ".join(f"--set {name}={value}" for name, value in settings.items())}
+
+What a later layer will read has in it what this layer knows and is about to use. A dictionary that must rebuild it
+spends its features on that, not on what is only passed by.
 """
 
 
@@ -120,19 +138,27 @@ def main() -> None:
     rates = chosen_rates()
     wanted = [(name, rates[name], seed) for seed in SEEDS for name in COLUMNS]
     paths = train_all(wanted)
+    folder, config = run_of("ahead", rates["ahead"], SEEDS[0])
+    shuffled = folder.with_name(f"{folder.name}-shuffled")
+    with live.training({shuffled.name: config.training.steps}) as show:
+        train({shuffled: control_of(config)}, show)
     contexts = {target: Context(BASE.subject, BASE.site, target) for target in ("", AHEAD["target"])}
-    for context in contexts.values():
+    of_shuffled = Context(control_of(config).subject, BASE.site, AHEAD["target"])
+    for context in (*contexts.values(), of_shuffled):
         context.prepare()
 
     def scored(path: Path) -> dict[str, float]:
-        run = Run(path)
-        dictionary, context = run.dictionary(), contexts[run.config.target]
-        pre = pre_activation_scores(dictionary, context)
-        return own_scores(dictionary, context).activations | {f"pre {key}": value for key, value in pre.items()}
+        run, kept = Run(path), path / "scores.json"
+        if not kept.exists():
+            dictionary, context = run.dictionary(), of_shuffled if path == shuffled else contexts[run.config.target]
+            pre = pre_activation_scores(dictionary, context)
+            own = own_scores(dictionary, context).activations
+            files.write_json(kept, defined(own | {f"pre {key}": value for key, value in pre.items()}))
+        return files.read_json(kept)
 
-    scores = side_by_side([lambda path=path: scored(path) for path in paths])
+    control, *scores = side_by_side([lambda path=path: scored(path) for path in (shuffled, *paths)])
     found = {name: [s for s, (of, *_) in zip(scores, wanted, strict=True) if of == name] for name in COLUMNS}
-    Path(__file__).with_name("ahead.md").write_text(page(found, rates, contexts[""].games), encoding="utf-8")
+    Path(__file__).with_name("ahead.md").write_text(page(found, control, rates, contexts[""].games), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from unweave.config import DataConfig, RunConfig, TrainingConfig
+from unweave.config import DataConfig, RunConfig, TrainingConfig, override
 from unweave.dictionary.core import METHODS
 from unweave.dictionary.own import call_of
 from unweave.runs import train
@@ -70,3 +70,10 @@ def test_train_and_score(config: RunConfig, tmp_path: Path, capsys: pytest.Captu
     page = example("train_and_score")["main"](tmp_path / "run", config, games=40)
     assert page.stat().st_size > 1000
     assert "linear probe" in capsys.readouterr().out
+
+
+def test_layers_ahead(config: RunConfig, tmp_path: Path) -> None:
+    ahead = override(config, {"site": "mlp_in.0", "target": "mlp_in.0+mlp_out.0"})
+    lines = example("layers_ahead")["main"](tmp_path, ahead, games=40)
+    assert [line.split()[0] for line in lines] == ["ahead", "itself"]
+    assert all("coverage_128/1 0." in line for line in lines)
