@@ -111,14 +111,18 @@ def test_a_loss_that_is_not_finite_fails_alone(subject: str, tmp_path: Path, mon
     assert all(name.startswith("relu") for name in board["failed"])
     assert board["methods"][0]["levels"]
     assert board["methods"][1]["levels"] == []
-    assert len(list(rows(board))) == 1 + len(board["controls"])
+    assert len(list(rows(board))) == 1 + len({control["name"] for control in board["controls"]})
 
 
 def test_the_table_has_a_row_for_every_method_and_control(finished: Bench) -> None:
     board = json.loads((finished.folder / "leaderboard.json").read_text())
-    assert console_table(board).row_count == 2 + len(board["controls"])
+    controls = {control["name"] for control in board["controls"]}
+    assert console_table(board).row_count == 2 + len(controls)
     text = markdown("method", list(rows(board)))
-    assert text.count("\n") == 1 + 2 + len(board["controls"])
+    assert text.count("\n") == 1 + 2 + len(controls)
+    (shuffled,) = (level for name, level in rows(board) if name == "shuffled subject")
+    assert shuffled["activations"]["fvu/1"]["mean"] > 0
+    assert shuffled["pre-activations"]["pairs/1"]["mean"] >= 0
     assert "± " in text
 
 

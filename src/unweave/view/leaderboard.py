@@ -72,12 +72,13 @@ def rows(board: Board) -> Iterator[tuple[str, Level]]:
     tried = [(method, level) for method in board["methods"] if (level := best_level(method))]
     for _, level in sorted(tried, key=lambda each: -each[1]["activations"]["pairs/1"]["mean"]):
         yield level["call"], level
+    controls: dict[str, dict[str, Any]] = {}
     for control in board["controls"]:
         scores = {name: {"mean": value, "sd": None} for name, value in control["scores"].items() if value is not None}
-        yield (
-            control["name"],
-            {"activations": scores, "pre-activations": {}, "seeds": [], "lr": None, "core_seconds": None},
-        )
+        nothing = {"activations": {}, "pre-activations": {}, "seeds": [], "lr": None, "core_seconds": None}
+        row = controls.setdefault(control["name"], nothing)
+        row["pre-activations" if control["readout"] == "pre-activations" else "activations"] = scores
+    yield from controls.items()
 
 
 def cell(level: Level, readout: str, metric: str, write: Callable[[Number], str]) -> str:
