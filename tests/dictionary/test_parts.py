@@ -261,6 +261,23 @@ def test_export_lets_equals_change_places_but_not_others(monkeypatch) -> None:
         export.export(d, batch)
 
 
+def test_export_refuses_features_that_all_change_places(monkeypatch) -> None:
+    """The same codes in another order, and a decoder that belongs to it: all but the features' names is as it was."""
+    d, honest = Dictionary(8, 16, "topk(k=4)"), export.fold
+
+    def permuted(trained: Dictionary) -> Dictionary:
+        other = honest(trained)
+        with torch.no_grad():
+            for tensor, axis in ((other.coder.W_enc, 1), (other.coder.b_enc, 0), (other.W_dec, 0)):
+                tensor.copy_(tensor.flip(axis))  # type: ignore[union-attr]
+        return other
+
+    monkeypatch.setattr(export, "fold", permuted)
+    assert torch.allclose(permuted(d)(sample()), d(sample()), atol=1e-5), "the reconstruction says nothing"
+    with pytest.raises(ValueError, match="does not equal the trained one"):
+        export.export(d, sample())
+
+
 def test_descriptions_are_calls() -> None:
     assert METHODS.describe("topk") == "topk(k=32, anneal=0.0)"
 

@@ -105,7 +105,7 @@ def test_what_is_active_is_above_the_reports_bound(found) -> None:
         d.W_dec.copy_(torch.eye(4))
         d.coder.W_enc.copy_(torch.eye(4))  # type: ignore[operator]
     x = torch.tensor([[2.0, 0.5, -3.0, 0.0], [1.0, 1.5, 0.0, 0.0]])
-    assert [active(d, x, above) for above in (0.0, 0.5, 1.0)] == [4 / 8, 3 / 8, 2 / 8]
+    assert active(d, x, (0.0, 0.5, 1.0)) == {"0": 4 / 8, "0.5": 3 / 8, "1": 2 / 8}
 
 
 def test_a_progressive_code_gets_better_with_every_feature() -> None:

@@ -62,8 +62,8 @@ def export(trained: Dictionary, batch: Tensor, tolerance: float = 1e-4) -> Dicti
     """`fold`, checked on `batch [B, D]`: codes and reconstruction must equal the trained form's.
 
     Raises ValueError if more than one code in ten thousand differs (what is at a threshold falls either way in floating
-    point), not counting inputs in which a feature has changed places with its equal; or, where no code does, the
-    reconstruction by more than `tolerance` of its size.
+    point), not counting inputs whose pre-activations agree and whose codes do but for their places: a feature gave way
+    to its equal there; or, where no code differs, the reconstruction by more than `tolerance` of its size.
     """
     mode = trained.training
     trained.eval()
@@ -72,14 +72,16 @@ def export(trained: Dictionary, batch: Tensor, tolerance: float = 1e-4) -> Dicti
     small = tolerance * expected.max()
     differ = (expected - found).abs() > small
     rows = differ.any(1)
-    apart = (expected[rows].sort(1).values - found[rows].sort(1).values).abs() > small
-    off = (differ[rows][apart.any(1)].sum() / (expected > 0).sum().clamp(min=1)).item()
-    x_hat = trained(batch)
-    error = ((folded(batch) - x_hat)[~rows].norm() / x_hat[~rows].norm().clamp(min=1e-30)).item()
+    read = (trained.pre(batch[rows]) / scale_of(trained) - folded.pre(batch[rows])).abs() > small
+    made = (expected[rows].sort(1).values - found[rows].sort(1).values).abs() > small
+    off = (differ[rows][(read | made).any(1)].sum() / (expected > 0).sum().clamp(min=1)).item()
+    x_hat = trained(batch)[~rows]
+    error = (folded(batch)[~rows] - x_hat).norm()
     trained.train(mode)
-    if not (off <= 1e-4 and error <= tolerance):
+    if not (off <= 1e-4 and len(x_hat) and error <= tolerance * x_hat.norm()):
         raise ValueError(
-            f"the exported dictionary does not equal the trained one: {off:.2%} of codes differ, x_hat by {error:.1e}"
+            f"the exported dictionary does not equal the trained one: {off:.2%} of codes differ, x_hat by "
+            f"{(error / x_hat.norm()).item():.1e}"
         )
     return folded
 

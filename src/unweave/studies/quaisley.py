@@ -25,6 +25,7 @@ from unweave.dictionary import Dictionary
 from unweave.dictionary.codes import sparse
 from unweave.evaluation.context import Context
 from unweave.evaluation.evaluate import defined
+from unweave.evaluation.fidelity import BATCH
 from unweave.evaluation.own import own_scores, truth_scores
 from unweave.evaluation.threads import side_by_side
 from unweave.registry import parse
@@ -257,7 +258,7 @@ class _Scored:
                     "classifiers": scores["pairs/1"],
                     "within": scores["pairs_within/1"],
                     "fvu": scores["fvu/1"],
-                    "active": {f"{above:g}": active(dictionary, vectors, above) for above in _ABOVE},
+                    "active": active(dictionary, vectors, _ABOVE),
                     "dead": scores["dead/1"],
                     "progressive": progressive(dictionary, vectors),
                 },
@@ -266,10 +267,11 @@ class _Scored:
 
 
 @torch.no_grad()
-def active(dictionary: Dictionary, x: Tensor, above: float) -> float:
-    """The share of the codes of `x [N, D]` that are above a bound, in the units of the codes."""
-    counts = [int((sparse(dictionary.encode(part)).values > above).sum()) for part in x.split(4096)]
-    return sum(counts) / (len(x) * dictionary.d_sae)
+def active(dictionary: Dictionary, x: Tensor, above: Sequence[float]) -> dict[str, float]:
+    """The share of the codes of `x [N, D]` that are above each bound, in the units of the codes, by the bound."""
+    codes = [sparse(dictionary.encode(part)).values for part in x.split(BATCH)]
+    size = len(x) * dictionary.d_sae
+    return {f"{bound:g}": sum(int((values > bound).sum()) for values in codes) / size for bound in above}
 
 
 @torch.no_grad()
@@ -281,7 +283,7 @@ def progressive(dictionary: Dictionary, x: Tensor, ks: Sequence[int] = (16, 32, 
     for k in ks:
         if k <= dictionary.d_sae:
             error = 0.0
-            for part in x.split(4096):
+            for part in x.split(BATCH):
                 top = dictionary.pre(part).relu().topk(k, dim=1)
                 codes = torch.zeros(len(part), dictionary.d_sae).scatter(1, top.indices, top.values)
                 error += float((dictionary.decode(codes, part) - part).square().sum())
