@@ -98,23 +98,35 @@ def scatter(points: Sequence[Point], *, x_title: str, y_title: str, title: str) 
     return chart(424, 270, parts, title)
 
 
-def label(name: str, at: tuple[Number, Number], taken: list[Box], right: Number) -> Markup:
-    """A dot's name where it covers nothing: at its right or left, and as little above or below as will do."""
+def label(
+    name: str,
+    at: tuple[Number, Number],
+    taken: list[Box],
+    right: Number,
+    *,
+    bottom: Number = math.inf,
+    rather_not: Sequence[Box] = (),
+) -> Markup:
+    """A dot's name where it covers nothing: at its right or left, and as little above or below as will do.
+
+    taken: what it must not cover, to which it is added; rather_not: what it covers only if there is no other place.
+    """
     width, (x, y) = 6.8 * len(name), at
     places = [
         (side, x + 9 if side == "start" else x - 9, y + 4 + down) for down in _SHIFTS for side in ("start", "end")
     ]
     boxes = [(left - (width if side == "end" else 0), base - 9, base + 3) for side, left, base in places]
-    found = [(left, top, left + width, bottom) for left, top, bottom in boxes]
-    inside = [box for box in found if box[0] > 46 and box[2] <= right + 4] or found
-    box = next((box for box in inside if not any(_overlap(box, other) for other in taken)), inside[0])
+    found = [(left, top, left + width, below) for left, top, below in boxes]
+    inside = [box for box in found if box[0] > 46 and box[2] <= right + 4 and box[3] <= bottom] or found
+    free = [box for box in inside if not any(_overlap(box, other) for other in taken)] or inside[:1]
+    box = next((box for box in free if not any(_overlap(box, other) for other in rather_not)), free[0])
     taken.append(box)
     side, x, base = places[found.index(box)]
     return tag("text", name, class_="name", x=x, y=base, text_anchor=side)
 
 
 # How far below its dot a name is tried, nearest first.
-_SHIFTS = (0, -8, 8, -14, 14, -20, 20)
+_SHIFTS = (0, -8, 8, -14, 14, -20, 20, -28, 28, -36, 36)
 
 
 def _overlap(a: Box, b: Box) -> bool:

@@ -11,12 +11,13 @@ from unweave.view.markup import Markup, tag
 
 _STYLE = """
 svg { font: 11px system-ui, sans-serif; background: #fffefb; }
-text { fill: #5d6269; } .title, .name { fill: #1b1d20; } .name { font-size: 11.5px; }
+text { fill: #5d6269; } .title, .name { fill: #1b1d20; }
+.name, .control-name { font-size: 11.5px; paint-order: stroke; stroke: #fffefb; stroke-width: 3px; }
 .rule { stroke: #dfdcd3; } .axis { stroke: #8c8f94; } path { fill: none; }
 .dot { fill: #b9bcc0; } .front { fill: #0a5c9e; } .line { stroke: #0a5c9e; stroke-opacity: .5; }
 .control { stroke: #c2571a; stroke-dasharray: 5 4; } .control-name { fill: #c2571a; }
 """
-WIDTH, HEIGHT = 640, 400
+WIDTH, HEIGHT = 720, 460
 
 
 def points(board: Mapping[str, Any], metric: str) -> list[Point]:
@@ -39,7 +40,8 @@ def front(found: Sequence[Point], better: str) -> list[Point]:
 
 
 def picture(board: Mapping[str, Any], metric: str, title: str, better: str, controls: Sequence[str] = ()) -> str:
-    """L0, logarithmic, against a metric: all levels as dots, the front named and joined, controls as dashed lines.
+    """L0, logarithmic, against a metric: all levels as dots, the front named and joined, controls as dashed lines. What
+    is better the lower it is, is logarithmic too: most methods are near 0.
 
     Raises ValueError if no method has that metric.
     """
@@ -52,7 +54,8 @@ def picture(board: Mapping[str, Any], metric: str, title: str, better: str, cont
         if row["name"] in controls and row["scores"].get(metric) is not None
     }
     x = logarithmic([p.x for p in found], 50, WIDTH - 12)
-    y = around([*(p.y for p in found), *heights.values()], HEIGHT - 40, 30)
+    scale = logarithmic if better == "lower" and min(p.y for p in found) > 0 else around
+    y = scale([*(p.y for p in found), *heights.values()], HEIGHT - 40, 30)
     best = front(found, better)
     parts = [rules(y, x.start, x.end), tag("path", class_="axis", d=f"M{x.start} {y.start}H{x.end}")]
     parts += [tag("text", written(v), x=x.at(v), y=HEIGHT - 24, text_anchor="middle") for v in x.ticks(6)]
@@ -67,7 +70,11 @@ def picture(board: Mapping[str, Any], metric: str, title: str, better: str, cont
         note = tag("title", f"{p.name}: L0 {p.x:.4g}, {title} {p.y:.4g}")
         kind = "front" if p in best else "dot"
         parts.append(tag("circle", note, class_=kind, cx=x.at(p.x), cy=y.at(p.y), r=4))
-    taken = [(x.at(p.x) - 5, y.at(p.y) - 5, x.at(p.x) + 5, y.at(p.y) + 5) for p in best]
-    parts += [label(p.name, (x.at(p.x), y.at(p.y)), taken, x.end) for p in best]
+    dots = {p.name: (x.at(p.x) - 5, y.at(p.y) - 5, x.at(p.x) + 5, y.at(p.y) + 5) for p in found}
+    taken, others = (
+        [dots[p.name] for p in best],
+        [box for name, box in dots.items() if name not in {p.name for p in best}],
+    )
+    parts += [label(p.name, (x.at(p.x), y.at(p.y)), taken, x.end, bottom=y.start, rather_not=others) for p in best]
     drawn = chart(WIDTH, HEIGHT, [tag("style", Markup(_STYLE)), *parts], f"{title} against L0")
     return drawn.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
