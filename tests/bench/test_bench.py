@@ -1,20 +1,24 @@
 """The bench end to end on a tiny subject: everything once, tuned alike, scored, and taken up again where it was."""
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from unweave import files
 from unweave.bench import leaderboard
-from unweave.bench.bench import Bench, Plan
+from unweave.bench.bench import Bench, Plan, standings
+from unweave.cli.live import Bars
 from unweave.config import RunConfig, override
+from unweave.registry import parse
 from unweave.subject import disk
 from unweave.subject.gpt import GPT, GPTConfig
 from unweave.subject.othello import ALPHABET
-from unweave.view.leaderboard import by_measure, console_table, markdown, rows, verdict
+from unweave.view.leaderboard import by_measure, console_table, markdown, rows, standings_table, verdict
 
 THOSE = {"topk": ["topk(k=4)", "topk(k=2)"], "relu": ["relu(l1=0.1)"]}
 
@@ -124,6 +128,26 @@ def test_the_table_has_a_row_for_every_method_and_control(finished: Bench) -> No
     assert shuffled["activations"]["fvu/1"]["mean"] > 0
     assert shuffled["pre-activations"]["pairs/1"]["mean"] >= 0
     assert "± " in text
+
+
+def test_who_leads_so_far_is_shown_while_it_runs(finished: Bench) -> None:
+    found = finished.found()
+    made = standings(found)
+    assert sorted(parse(call)[0] for call, *_ in made) == sorted(finished.plan.contenders)
+    for call, rate, seeds, scores in made:
+        alike = [s for trial, s in found.items() if (trial.call, trial.lr) == (call, rate)]
+        assert seeds == len(alike)
+        assert scores["pairs/1"] == pytest.approx(sum(s["pairs/1"] for s in alike) / seeds)
+    out = StringIO()
+    with Bars(console=Console(file=out, force_terminal=True, width=120)) as bars:
+        bars.above = standings_table(made, len(found))
+        bars.add_task("training", total=1)
+    assert f"so far, on validation games: {len(found)} trials" in out.getvalue()
+    assert all(call in out.getvalue() for call, *_ in made)
+    ranked = [scores["pairs/1"] + scores["pairs_within/1"] for *_, scores in made]
+    first = max(made, key=lambda each: each[3]["pairs/1"] + each[3]["pairs_within/1"])[0]
+    assert standings_table(made, 1, most=1).row_count == 1
+    assert list(standings_table(made, 1, most=1).columns[0].cells) == [first], ranked
 
 
 def test_a_folder_of_other_settings_is_refused(finished: Bench, subject: str) -> None:

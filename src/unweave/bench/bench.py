@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from unweave import files, runs
@@ -21,6 +22,7 @@ from unweave.evaluation.controls import Controls, control_of
 from unweave.evaluation.evaluate import defined
 from unweave.evaluation.own import own_scores, pre_activation_scores, truth_scores
 from unweave.evaluation.threads import side_by_side
+from unweave.registry import parse
 from unweave.runs import Report, Run
 
 Scores = dict[str, Any]
@@ -66,6 +68,22 @@ class News:
     of: int
     now: Sequence[Trial]
     found: Mapping[Trial, Scores]
+
+
+def standings(found: Mapping[Trial, Scores]) -> list[tuple[str, float, int, Scores]]:
+    """Of each method that was tried its best call and rate: how many seeds, and the means of what they scored."""
+    alike: dict[tuple[str, float], list[Scores]] = {}
+    for trial, scores in found.items():
+        if "failed" not in scores:
+            alike.setdefault((trial.call, trial.lr), []).append({**scores, **scores["training"]})
+    best: dict[str, tuple[str, float, int, Scores]] = {}
+    for (call, rate), every in alike.items():
+        names = ("pairs/1", "pairs_within/1", "fvu", "l0")
+        mean = {name: fmean(scores[name] for scores in every) for name in names}
+        name = parse(call)[0]
+        if name not in best or value(mean) > value(best[name][3]):
+            best[name] = (call, rate, len(every), mean)
+    return list(best.values())
 
 
 class Bench:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from unweave.cli import live
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from unweave.bench.bench import News
 
 
 def bench(
@@ -51,7 +56,7 @@ def bench(
     base = override(RunConfig(), {**settings, "data.passes": 8, "training.steps": steps})
     made = Bench(folder, Plan(contenders=chosen, base=base, seeds=seeds, games=games, minutes=minutes))
     with live.trials(quiet=json) as show:
-        made.explore(lambda news: show.stage(f"{news.stage}: {news.done} of {news.of}", steps), show)
+        made.explore(lambda news: show.stage(f"{news.stage}: {news.done} of {news.of}", steps, _so_far(news)), show)
     with live.stage("scoring on test games", quiet=json):
         board = leaderboard.write(made)
     if json:
@@ -62,3 +67,10 @@ def bench(
         live.console.print(f"{steps} steps are fewer than {leaderboard.LEAST_STEPS}: these figures do not count.")
     spent = (time.monotonic() - began) / 60
     live.console.print(f"{len(chosen)} methods in {spent:.1f} minutes: {escape(str(folder / 'leaderboard.json'))}")
+
+
+def _so_far(news: News) -> Table:
+    from unweave.bench.bench import standings
+    from unweave.view.leaderboard import standings_table
+
+    return standings_table(standings(news.found), len(news.found))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
@@ -20,10 +20,21 @@ console = Console(width=None if sys.stdout.isatty() else 110, markup=False)  # a
 errors = Console(stderr=True, markup=False)
 
 
+class Bars(Progress):
+    """Progress bars below something that changes now and then: a table of what was found so far."""
+
+    above: RenderableType | None = None
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        if self.above is not None:
+            yield self.above
+        yield self.make_tasks_table(self.tasks)
+
+
 class Training:
     """Shows what `runs.train` reports."""
 
-    def __init__(self, progress: Progress, steps: dict[str, int]) -> None:
+    def __init__(self, progress: Bars, steps: dict[str, int]) -> None:
         self.progress = progress
         self.tasks = {name: progress.add_task(name, total=n, numbers="") for name, n in steps.items()}
 
@@ -44,7 +55,7 @@ def training(steps: dict[str, int], quiet: bool = False) -> Iterator[Training]:
         TimeRemainingColumn(),
     )
     try:
-        with Progress(*columns, console=errors, disable=quiet or not errors.is_terminal) as progress:
+        with Bars(*columns, console=errors, disable=quiet or not errors.is_terminal) as progress:
             yield Training(progress, steps)
     except KeyboardInterrupt:
         errors.print("stopped; the same command goes on from the last checkpoint")
@@ -54,12 +65,13 @@ def training(steps: dict[str, int], quiet: bool = False) -> Iterator[Training]:
 class Trials:
     """Shows what a long series of trainings does: each stage in a line, and those of the moment as they train."""
 
-    def __init__(self, progress: Progress, quiet: bool) -> None:
+    def __init__(self, progress: Bars, quiet: bool) -> None:
         self.progress, self.quiet = progress, quiet
         self.steps, self.running = 0, Training(progress, {})
 
-    def stage(self, what: str, steps: int) -> None:
-        """What begins now, in which each training takes so many steps."""
+    def stage(self, what: str, steps: int, above: RenderableType | None = None) -> None:
+        """What begins now, in which each training takes so many steps; `above` them what was found until now."""
+        self.progress.above = above
         for task in self.running.tasks.values():
             self.progress.remove_task(task)
         self.steps, self.running = steps, Training(self.progress, {})

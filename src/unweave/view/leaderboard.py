@@ -137,6 +137,24 @@ def console_table(board: Board) -> Table:
     return table
 
 
+Standing = tuple[str, float, int, Mapping[str, Any]]
+"""A call, its rate, how many seeds it has been tried with, and its validation scores, their means."""
+
+
+def standings_table(standings: Sequence[Standing], trials: int, most: int = 10) -> Table:
+    """Who leads so far, while a bench runs: best first, `most` of them."""
+    titles = ("method", "rate", "seeds", "pairs", "within", "FVU", "L0")
+    said = f"so far, on validation games: {trials} trials, the best of {len(standings)} methods"
+    table = Table(title=said, title_justify="left", box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0))
+    for title in titles:
+        table.add_column(title, justify="left" if title == "method" else "right", no_wrap=True)
+    ranked = sorted(standings, key=lambda each: -each[3]["pairs/1"] - each[3]["pairs_within/1"])
+    for call, rate, seeds, scores in ranked[:most]:
+        counts = (_whole(scores[name]) for name in ("pairs/1", "pairs_within/1"))
+        table.add_row(call, f"{rate:g}", str(seeds), *counts, _thousandths(scores["fvu"]), _tenths(scores["l0"]))
+    return table
+
+
 def markdown(title: str, those: Sequence[tuple[str, Level]], columns: Sequence[Column] = COLUMNS) -> str:
     """Some columns of some rows, and how they were trained, as a Markdown table."""
     head = [title, *(name for name, *_ in columns), "rate", "seeds", "core seconds"]
