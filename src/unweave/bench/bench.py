@@ -125,8 +125,9 @@ class Bench:
             number, title, trials = ahead[0]
             left = [trial for trial in trials if trial not in found]
             now = left[:_SIDE_BY_SIDE]
-            scored = {(trial.call, trial.seed) for trial in (*found, *now)}  # with one rate each
-            needed = each * (len(now) + _TEST_SHARE * len(scored))
+            waiting = [trial for trial in found if not (self.run_of(trial).folder / "test.json").exists()]
+            unscored = {(trial.call, trial.seed) for trial in (*waiting, *now)}  # with one rate each
+            needed = each * (len(now) + _TEST_SHARE * len(unscored))
             if number > 0 and time.monotonic() - began + needed > 60 * self.plan.minutes:
                 return
             on_news(News(title, len(trials) - len(left), len(trials), now, found))
