@@ -130,6 +130,17 @@ def test_the_table_has_a_row_for_every_method_and_control(finished: Bench) -> No
     assert "± " in text
 
 
+@pytest.mark.parametrize("width", [60, 80, 110, 200])
+def test_a_narrow_terminal_shows_fewer_columns_and_all_of_each(finished: Bench, width: int) -> None:
+    board = json.loads((finished.folder / "leaderboard.json").read_text())
+    out = StringIO()
+    Console(file=out, width=width).print(console_table(board, width))
+    assert "…" not in out.getvalue()
+    assert all(name.partition("(")[0] in out.getvalue() for name, _ in rows(board) if " " not in name)
+    assert "pairs" in out.getvalue()
+    assert ("CE score" in out.getvalue()) == (width >= 110)
+
+
 def test_who_leads_so_far_is_shown_while_it_runs(finished: Bench) -> None:
     found = finished.found()
     made = standings(found)

@@ -62,7 +62,7 @@ def bench(
     if json:
         live.console.print_json(data=board)
         return
-    live.console.print(console_table(board))
+    live.console.print(console_table(board, live.console.width))
     if not board["counts"]:
         live.console.print(f"{steps} steps are fewer than {leaderboard.LEAST_STEPS}: these figures do not count.")
     spent = (time.monotonic() - began) / 60

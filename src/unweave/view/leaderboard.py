@@ -121,19 +121,27 @@ def verdict(board: Board, metric: str) -> tuple[str, list[str], int]:
     return first, [name for name in sure if name != first and not clear(sure[name])], len(known) - len(sure)
 
 
-def console_table(board: Board) -> Table:
-    """What matters most of every method at its best, and of the controls below a rule."""
-    shown = [column for column in COLUMNS if column[0] in SHORT]
+def console_table(board: Board, width: int = 110) -> Table:
+    """What matters most of every method at its best, as many columns as a terminal has room for, and of the controls
+    below a rule."""
+    those, used = list(rows(board)), 2 + min(24, max(len(name) for name, _ in rows(board)))
+    shown: list[tuple[str, list[str]]] = []
+    for title, readout, metric, write, _ in (column for column in COLUMNS if column[0] in SHORT):
+        cells = [cell(level, readout, metric, write) for _, level in those]
+        used += 1 + max(map(len, (title, *cells)))
+        if used > width:
+            break
+        shown.append((title, cells))
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("method", overflow="fold")
-    for title, *_ in shown:
+    for title, _ in shown:
         table.add_column(title, justify="right", no_wrap=True)
     began = False
-    for name, level in rows(board):
+    for i, (name, level) in enumerate(those):
         if not level["seeds"] and not began:
             table.add_section()
             began = True
-        table.add_row(name, *(cell(level, readout, metric, write) for _, readout, metric, write, _ in shown))
+        table.add_row(name, *(cells[i] for _, cells in shown))
     return table
 
 
@@ -144,8 +152,13 @@ Standing = tuple[str, float, int, Mapping[str, Any]]
 def standings_table(standings: Sequence[Standing], trials: int, most: int = 10) -> Table:
     """Who leads so far, while a bench runs: best first, `most` of them."""
     titles = ("method", "rate", "seeds", "pairs", "within", "FVU", "L0")
-    said = f"so far, on validation games: {trials} trials, the best of {len(standings)} methods"
-    table = Table(title=said, title_justify="left", box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0))
+    table = Table(
+        title=f"so far, on validation games: {trials} trials",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        header_style="bold",
+        padding=(0, 1, 0, 0),
+    )
     for title in titles:
         table.add_column(title, justify="left" if title == "method" else "right", no_wrap=True)
     ranked = sorted(standings, key=lambda each: -each[3]["pairs/1"] - each[3]["pairs_within/1"])
