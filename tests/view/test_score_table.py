@@ -58,6 +58,17 @@ def test_the_best_is_the_lowest_where_lower_is_better(evaluations: list[dict]) -
     assert rows[winner].scores["fvu/1"] == min(row.scores["fvu/1"] or 9 for row in rows if not row.is_control)
 
 
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_narrow_terminal_has_fewer_columns_but_all_of_each(evaluations: list[dict], width: int) -> None:
+    console = Console(width=width, force_terminal=False)
+    with console.capture() as capture:
+        console.print(console_table(evaluations, width))
+    assert max(map(len, capture.get().splitlines())) <= width
+    assert "…" not in capture.get()
+    assert "pairs" in capture.get()
+    assert "dead" not in capture.get()
+
+
 def test_it_fits_a_terminal_of_110_columns(evaluations: list[dict]) -> None:
     console = Console(width=110, force_terminal=False)
     with console.capture() as capture:

@@ -45,6 +45,6 @@ def demo(
     if json:
         live.console.print_json(data=found)
         return
-    live.console.print(console_table(found))
+    live.console.print(console_table(found, live.console.width))
     live.console.print(f"\n{len(made)} runs in {folder}, made in {time.perf_counter() - began:.0f} s. Look at them:")
     live.console.print(f"  {page}    in a browser\n  unweave runs {folder}")

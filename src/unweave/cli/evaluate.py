@@ -49,5 +49,5 @@ def evaluate(
     if json:
         live.console.print_json(data=found)
         return
-    live.console.print(console_table([found]))
+    live.console.print(console_table([found], live.console.width))
     live.console.print(f"all metrics: {run.folder / 'evaluation.json'}; next: unweave report {run.folder}")
