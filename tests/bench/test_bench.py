@@ -1,6 +1,7 @@
 """The bench end to end on a tiny subject: everything once, tuned alike, scored, and taken up again where it was."""
 
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -156,9 +157,23 @@ def test_who_leads_so_far_is_shown_while_it_runs(finished: Bench) -> None:
     assert f"so far, on validation games: {len(found)} trials" in out.getvalue()
     assert all(call in out.getvalue() for call, *_ in made)
     ranked = [scores["pairs/1"] + scores["pairs_within/1"] for *_, scores in made]
-    first = max(made, key=lambda each: each[3]["pairs/1"] + each[3]["pairs_within/1"])[0]
-    assert standings_table(made, 1, most=1).row_count == 1
-    assert list(standings_table(made, 1, most=1).columns[0].cells) == [first], ranked
+    assert ranked == sorted(ranked, reverse=True)
+    assert list(standings_table(made, 1, most=1).columns[0].cells) == [made[0][0]]
+
+
+def test_what_was_scored_on_test_games_costs_nothing_again(finished: Bench) -> None:
+    """Of each call and seed one rate is scored, so that the others wait for nothing."""
+    found = list(finished.found())
+    assert finished._unscored(found) == 0
+    one = found[-1]
+    scored = finished.run_of(one).folder / "test.json"
+    aside = scored.rename(scored.with_name("aside.json"))
+    try:
+        assert finished._unscored(found) == 1
+    finally:
+        aside.rename(scored)
+    new = replace(one, seed=99)
+    assert finished._unscored([*found, new, replace(new, lr=1.0)]) == 1
 
 
 def test_a_folder_of_other_settings_is_refused(finished: Bench, subject: str) -> None:

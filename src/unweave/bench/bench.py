@@ -71,7 +71,8 @@ class News:
 
 
 def standings(found: Mapping[Trial, Scores]) -> list[tuple[str, float, int, Scores]]:
-    """Of each method that was tried its best call and rate: how many seeds, and the means of what they scored."""
+    """Of each method that was tried its best call and rate, how many seeds, and the means of what they scored; the best
+    method first."""
     alike: dict[tuple[str, float], list[Scores]] = {}
     for trial, scores in found.items():
         if "failed" not in scores:
@@ -83,7 +84,7 @@ def standings(found: Mapping[Trial, Scores]) -> list[tuple[str, float, int, Scor
         name = parse(call)[0]
         if name not in best or value(mean) > value(best[name][3]):
             best[name] = (call, rate, len(every), mean)
-    return list(best.values())
+    return sorted(best.values(), key=lambda each: -value(each[3]))
 
 
 class Bench:
@@ -125,15 +126,18 @@ class Bench:
             number, title, trials = ahead[0]
             left = [trial for trial in trials if trial not in found]
             now = left[:_SIDE_BY_SIDE]
-            waiting = [trial for trial in found if not (self.run_of(trial).folder / "test.json").exists()]
-            unscored = {(trial.call, trial.seed) for trial in (*waiting, *now)}  # with one rate each
-            needed = each * (len(now) + _TEST_SHARE * len(unscored))
+            needed = each * (len(now) + _TEST_SHARE * self._unscored([*found, *now]))
             if number > 0 and time.monotonic() - began + needed > 60 * self.plan.minutes:
                 return
             on_news(News(title, len(trials) - len(left), len(trials), now, found))
             at = time.monotonic()
             self._try(now, on_report)
             each = max(each, (time.monotonic() - at) / len(now))
+
+    def _unscored(self, trials: Sequence[Trial]) -> int:
+        """How many of these are to be scored on test games yet: of each call and seed the one with the best rate."""
+        scored = [trial for trial in trials if (self.run_of(trial).folder / "test.json").exists()]
+        return len({(trial.call, trial.seed) for trial in trials} - {(trial.call, trial.seed) for trial in scored})
 
     def _try(self, trials: Sequence[Trial], on_report: OnReport) -> None:
         """Train and score some trials. One whose loss is not finite is kept as a failure, and the others go on."""

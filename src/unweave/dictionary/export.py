@@ -68,15 +68,16 @@ def export(trained: Dictionary, batch: Tensor, tolerance: float = 1e-4) -> Dicti
     mode = trained.training
     trained.eval()
     folded = fold(trained)
-    expected, found = dense(trained.encode(batch)) / scale_of(trained), dense(folded.encode(batch))
+    before, after = trained.encode(batch), folded.encode(batch)
+    expected, found = dense(before) / scale_of(trained), dense(after)
     small = tolerance * expected.max()
     differ = (expected - found).abs() > small
     rows = differ.any(1)
     read = (trained.pre(batch[rows]) / scale_of(trained) - folded.pre(batch[rows])).abs() > small
     made = (expected[rows].sort(1).values - found[rows].sort(1).values).abs() > small
     off = (differ[rows][(read | made).any(1)].sum() / (expected > 0).sum().clamp(min=1)).item()
-    x_hat = trained(batch)[~rows]
-    error = (folded(batch)[~rows] - x_hat).norm()
+    x_hat = trained.decode(before, batch)[~rows]
+    error = (folded.decode(after, batch)[~rows] - x_hat).norm()
     trained.train(mode)
     if not (off <= 1e-4 and len(x_hat) and error <= tolerance * x_hat.norm()):
         raise ValueError(

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from unweave.bench.leaderboard import CHOSEN_BY
 from unweave.view.axis import Number
-from unweave.view.table import MISSING
+from unweave.view.table import MISSING, fitting
 
 Board = Mapping[str, Any]
 Level = Mapping[str, Any]
@@ -124,24 +124,20 @@ def verdict(board: Board, metric: str) -> tuple[str, list[str], int]:
 def console_table(board: Board, width: int = 110) -> Table:
     """What matters most of every method at its best, as many columns as a terminal has room for, and of the controls
     below a rule."""
-    those, used = list(rows(board)), 2 + min(24, max(len(name) for name, _ in rows(board)))
-    shown: list[tuple[str, list[str]]] = []
-    for title, readout, metric, write, _ in (column for column in COLUMNS if column[0] in SHORT):
-        cells = [cell(level, readout, metric, write) for _, level in those]
-        used += 1 + max(map(len, (title, *cells)))
-        if used > width:
-            break
-        shown.append((title, cells))
+    those, shown = list(rows(board)), [column for column in COLUMNS if column[0] in SHORT]
+    texts = [[cell(level, readout, metric, write) for _, level in those] for _, readout, metric, write, _ in shown]
+    room = width - 2 - min(24, max(len(name) for name, _ in those))
+    n = fitting([[title, *cells] for (title, *_), cells in zip(shown, texts, strict=True)], room, 1)
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("method", overflow="fold")
-    for title, _ in shown:
+    for title, *_ in shown[:n]:
         table.add_column(title, justify="right", no_wrap=True)
     began = False
     for i, (name, level) in enumerate(those):
         if not level["seeds"] and not began:
             table.add_section()
             began = True
-        table.add_row(name, *(cells[i] for _, cells in shown))
+        table.add_row(name, *(cells[i] for cells in texts[:n]))
     return table
 
 
@@ -150,7 +146,7 @@ Standing = tuple[str, float, int, Mapping[str, Any]]
 
 
 def standings_table(standings: Sequence[Standing], trials: int, most: int = 10) -> Table:
-    """Who leads so far, while a bench runs: best first, `most` of them."""
+    """Who leads so far, while a bench runs: the first `most` of what is given, the best first."""
     titles = ("method", "rate", "seeds", "pairs", "within", "FVU", "L0")
     table = Table(
         title=f"so far, on validation games: {trials} trials",
@@ -161,8 +157,7 @@ def standings_table(standings: Sequence[Standing], trials: int, most: int = 10) 
     )
     for title in titles:
         table.add_column(title, justify="left" if title == "method" else "right", no_wrap=True)
-    ranked = sorted(standings, key=lambda each: -each[3]["pairs/1"] - each[3]["pairs_within/1"])
-    for call, rate, seeds, scores in ranked[:most]:
+    for call, rate, seeds, scores in standings[:most]:
         counts = (_whole(scores[name]) for name in ("pairs/1", "pairs_within/1"))
         table.add_row(call, f"{rate:g}", str(seeds), *counts, _thousandths(scores["fvu"]), _tenths(scores["l0"]))
     return table

@@ -70,11 +70,8 @@ def picture(board: Mapping[str, Any], metric: str, title: str, better: str, cont
         note = tag("title", f"{p.name}: L0 {p.x:.4g}, {title} {p.y:.4g}")
         kind = "front" if p in best else "dot"
         parts.append(tag("circle", note, class_=kind, cx=x.at(p.x), cy=y.at(p.y), r=4))
-    dots = {p.name: (x.at(p.x) - 5, y.at(p.y) - 5, x.at(p.x) + 5, y.at(p.y) + 5) for p in found}
-    taken, others = (
-        [dots[p.name] for p in best],
-        [box for name, box in dots.items() if name not in {p.name for p in best}],
-    )
+    dots = {p: (x.at(p.x) - 5, y.at(p.y) - 5, x.at(p.x) + 5, y.at(p.y) + 5) for p in found}
+    taken, others = [dots[p] for p in best], [dots[p] for p in found if p not in best]
     parts += [label(p.name, (x.at(p.x), y.at(p.y)), taken, x.end, bottom=y.start, rather_not=others) for p in best]
     drawn = chart(WIDTH, HEIGHT, [tag("style", Markup(_STYLE)), *parts], f"{title} against L0")
     return drawn.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)

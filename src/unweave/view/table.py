@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 MISSING = "\N{EN DASH}"
@@ -127,3 +128,9 @@ def best(column: Column, among: Sequence[Row]) -> set[int]:
         return set()
     top = max(scores.values()) if column.better == "higher" else min(scores.values())
     return {i for i, score in scores.items() if score == top}
+
+
+def fitting(columns: Sequence[Sequence[str]], room: int, between: int) -> int:
+    """How many columns, each its title and its texts, fit side by side, the first first, with so many blanks each."""
+    ends = accumulate(between + max(map(len, texts)) for texts in columns)
+    return sum(end <= room for end in ends)
