@@ -25,7 +25,8 @@ def _tenths(value: Number) -> str:
 
 
 def _thousandths(value: Number) -> str:
-    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.2f}"
+    text = f"{value:.3f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
 Column = tuple[str, str, str, Callable[[Number], str], str]
