@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def carry_out(
     _train(jobs, on_report)
     context = Context(study.subject, study.site, n_games=study.held_out, seed=1)
     context.prepare()
-    scored = dict(zip(jobs, side_by_side([_Scored(path, context) for path in jobs]), strict=True))
+    scored = dict(zip(jobs, side_by_side([partial(_figures, path, context) for path in jobs]), strict=True))
 
     def figures(call: str, settings: Mapping[str, str] | None = None, above: float = 0.0) -> dict[str, Any]:
         made = scored[folder(call, settings)]
@@ -210,9 +211,8 @@ def _tune(study: Study, on_stage: OnStage, on_report: Callable[[Report], None]) 
     on_stage(f"tuning coefficients: {len(jobs)} of them", next(iter(jobs.values())).training.steps)
     _train(jobs, on_report)
     context = Context(study.subject, study.site, n_games=study.held_out, seed=2, split="validation")
-    if not all((path / "validation.json").exists() for path in jobs):
-        _ = context.halves  # made once, before several ask for it
-    pairs = side_by_side([_Pairs(path, context) for path in jobs])
+    _ = context.halves  # made once, before several ask for it
+    pairs = side_by_side([partial(_pairs, path, context) for path in jobs])
     count = dict(zip((path.name for path in jobs), pairs, strict=True))
     return {entry.call: max(entry.around, key=lambda call: count[_name(call)]) for entry in ENTRIES}
 
@@ -229,46 +229,39 @@ def _name(call: str, settings: Mapping[str, str] | None = None) -> str:
     return "-".join([name, *(f"{key}={value}" for key, value in {**arguments, **(settings or {})}.items())])
 
 
-@dataclass(frozen=True)
-class _Pairs:
-    """How many distinct pairs a trained run's features classify, kept beside it once counted."""
-
-    path: Path
-    context: Context
-
-    def __call__(self) -> float:
-        kept = self.path / "validation.json"
-        if not kept.exists():
-            scores = truth_scores(Run(self.path).dictionary(), self.context).scores
-            files.write_json(kept, {"pairs/1": scores["pairs/1"]})
-        return files.read_json(kept)["pairs/1"]
+def _kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a file holds; made and written first, where it is not there."""
+    if not path.exists():
+        files.write_json(path, make())
+    return files.read_json(path)
 
 
-@dataclass(frozen=True)
-class _Scored:
-    """The report's figures of a trained run, kept beside it once made."""
+def _pairs(path: Path, context: Context) -> float:
+    """How many distinct pairs a trained run's features classify."""
 
-    path: Path
-    context: Context
+    def count() -> dict[str, Any]:
+        return {"pairs/1": truth_scores(Run(path).dictionary(), context).scores["pairs/1"]}
 
-    def __call__(self) -> dict[str, Any]:
-        kept = self.path / "study.json"
-        if not kept.exists():
-            dictionary = Run(self.path).dictionary()
-            scores = defined(own_scores(dictionary, self.context).activations)
-            vectors = self.context.halves[1].vectors[self.context.site][:20_000]
-            files.write_json(
-                kept,
-                {
-                    "classifiers": scores["pairs/1"],
-                    "within": scores["pairs_within/1"],
-                    "fvu": scores["fvu/1"],
-                    "active": active(dictionary, vectors, _ABOVE),
-                    "dead": scores["dead/1"],
-                    "progressive": progressive(dictionary, vectors),
-                },
-            )
-        return files.read_json(kept)
+    return _kept(path / "validation.json", count)["pairs/1"]
+
+
+def _figures(path: Path, context: Context) -> dict[str, Any]:
+    """The report's figures of a trained run."""
+
+    def measure() -> dict[str, Any]:
+        dictionary = Run(path).dictionary()
+        scores = defined(own_scores(dictionary, context).activations)
+        vectors = context.halves[1].vectors[context.site][:20_000]
+        return {
+            "classifiers": scores["pairs/1"],
+            "within": scores["pairs_within/1"],
+            "fvu": scores["fvu/1"],
+            "active": active(dictionary, vectors, _ABOVE),
+            "dead": scores["dead/1"],
+            "progressive": progressive(dictionary, vectors),
+        }
+
+    return _kept(path / "study.json", measure)
 
 
 @torch.no_grad()
