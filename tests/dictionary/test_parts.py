@@ -366,3 +366,11 @@ def test_starts_set_the_encoder_alone() -> None:
     assert (F.normalize(other, dim=0) * same.T).sum(0).abs().mean() < 0.6
     with pytest.raises(ValueError, match="scale must be above 0"):
         weights("transpose(scale=0.0)")
+
+
+@pytest.mark.parametrize(("d_in", "d_sae"), [(8, 1), (1, 8)])
+@pytest.mark.parametrize("method", ["none", "gated", "glu", "topk(k=1)"])
+def test_no_two_parameters_are_one(method: str, d_in: int, d_sae: int) -> None:
+    """A transposed matrix with one row or column is contiguous as it is: it must be a copy all the same."""
+    parameters = list(Dictionary(d_in, d_sae, method).parameters())
+    assert len({parameter.data_ptr() for parameter in parameters}) == len(parameters)

@@ -135,7 +135,7 @@ class Linear(Coder):
 
     def __init__(self, W_dec: Tensor, activation: Activation) -> None:
         super().__init__()
-        self.W_enc = nn.Parameter(W_dec.T.contiguous())
+        self.W_enc = nn.Parameter(W_dec.T.clone(memory_format=torch.contiguous_format))
         self.b_enc = nn.Parameter(W_dec.new_zeros(len(W_dec)))
         self.activation = activation
 
