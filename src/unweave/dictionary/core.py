@@ -135,7 +135,7 @@ class Linear(Coder):
 
     def __init__(self, W_dec: Tensor, activation: Activation) -> None:
         super().__init__()
-        self.W_enc = nn.Parameter(W_dec.T.clone(memory_format=torch.contiguous_format))
+        self.W_enc = nn.Parameter(W_dec.T.contiguous())
         self.b_enc = nn.Parameter(W_dec.new_zeros(len(W_dec)))
         self.activation = activation
 
@@ -228,7 +228,8 @@ class Dictionary(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         self.W_dec = nn.Parameter(_unit_rows(d_sae, self.d_out, generator))
         self.b_dec = nn.Parameter(torch.zeros(self.d_out))
-        reads = _unit_rows(d_sae, d_in, generator) if self.transcodes else self.W_dec.detach()
+        # A copy: what a coder makes of it must not be the decoder itself, as a transpose with one row or column would.
+        reads = _unit_rows(d_sae, d_in, generator) if self.transcodes else self.W_dec.detach().clone()
         self.coder = self.method.coder(reads)
         if self.transcodes and self.coder.reads_decoder:
             raise ValueError(f"{method} reads inputs along its decoder's rows: it cannot transcode")

@@ -14,7 +14,7 @@ class Gated(Coder):
 
     def __init__(self, W_dec: Tensor) -> None:
         super().__init__()
-        self.W_enc = nn.Parameter(W_dec.T.clone(memory_format=torch.contiguous_format))
+        self.W_enc = nn.Parameter(W_dec.T.contiguous())
         self.b_gate, self.b_mag, self.r = (nn.Parameter(W_dec.new_zeros(len(W_dec))) for _ in range(3))
 
     def pre(self, x: Tensor, W_dec: Tensor, b_dec: Tensor, features: Tensor | None = None) -> Tensor:

@@ -15,7 +15,7 @@ class GLU(Coder):
 
     def __init__(self, W_dec: Tensor) -> None:
         super().__init__()
-        self.W_enc = nn.Parameter(W_dec.T.clone(memory_format=torch.contiguous_format))
+        self.W_enc = nn.Parameter(W_dec.T.contiguous())
         self.W_gate = nn.Parameter(torch.zeros_like(self.W_enc))
         self.b_enc, self.b_gate = (nn.Parameter(W_dec.new_zeros(len(W_dec))) for _ in range(2))
 
