@@ -1,6 +1,7 @@
 """Report 001 done anew, here on a tiny subject: every row and question, and taken up again where it was."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,15 @@ def test_the_answers_carry_the_figures_of_their_questions(found) -> None:
 def test_it_goes_on_where_it_was(study: Study, found) -> None:
     again = carry_out(study, on_report=lambda report: pytest.fail(f"{report.run.name} was trained"))
     assert again == found == files.read_json(study.folder / "study.json")
+
+
+def test_figures_without_weights_are_enough(study: Study, found, tmp_path: Path) -> None:
+    for path in ("settings.json", *(f.relative_to(study.folder) for f in study.folder.rglob("*/*/*.json"))):
+        if Path(path).name in ("settings.json", "validation.json", "study.json"):
+            files.write_json(tmp_path / path, files.read_json(study.folder / path))
+    again = carry_out(replace(study, folder=tmp_path), on_report=lambda report: pytest.fail("something was trained"))
+    assert again == found
+    assert not [*tmp_path.rglob("*.safetensors")]
 
 
 def test_what_is_active_is_above_the_reports_bound(found) -> None:

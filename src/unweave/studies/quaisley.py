@@ -172,7 +172,7 @@ def carry_out(
     jobs |= {folder(*asked): study.config(asked[0], study.games, asked[1]) for asked in QUESTIONS.values()}
     steps = next(iter(jobs.values())).training.steps
     on_stage(f"training {len(jobs)} dictionaries", steps)
-    _train(jobs, on_report)
+    _train(jobs, _FIGURES, on_report)
     context = Context(study.subject, study.site, n_games=study.held_out, seed=1)
     context.prepare()
     scored = dict(zip(jobs, side_by_side([partial(_figures, path, context) for path in jobs]), strict=True))
@@ -209,7 +209,7 @@ def _tune(study: Study, on_stage: OnStage, on_report: Callable[[Report], None]) 
         for call in entry.around
     }
     on_stage(f"tuning coefficients: {len(jobs)} of them", next(iter(jobs.values())).training.steps)
-    _train(jobs, on_report)
+    _train(jobs, _COUNT, on_report)
     context = Context(study.subject, study.site, n_games=study.held_out, seed=2, split="validation")
     _ = context.halves  # made once, before several ask for it
     pairs = side_by_side([partial(_pairs, path, context) for path in jobs])
@@ -217,8 +217,12 @@ def _tune(study: Study, on_stage: OnStage, on_report: Callable[[Report], None]) 
     return {entry.call: max(entry.around, key=lambda call: count[_name(call)]) for entry in ENTRIES}
 
 
-def _train(jobs: Mapping[Path, RunConfig], on_report: Callable[[Report], None], at_once: int = 6) -> None:
-    paths = list(jobs)
+_COUNT, _FIGURES = "validation.json", "study.json"  # what is kept of a run beside it
+
+
+def _train(jobs: Mapping[Path, RunConfig], kept: str, on_report: Callable[[Report], None], at_once: int = 6) -> None:
+    """Those whose figures are `kept` need no weights any more: a study goes on from its figures alone."""
+    paths = [path for path in jobs if not (path / kept).exists()]
     for start in range(0, len(paths), at_once):
         runs.train({path: jobs[path] for path in paths[start : start + at_once]}, on_report)
 
@@ -242,7 +246,7 @@ def _pairs(path: Path, context: Context) -> float:
     def count() -> dict[str, Any]:
         return {"pairs/1": truth_scores(Run(path).dictionary(), context).scores["pairs/1"]}
 
-    return _kept(path / "validation.json", count)["pairs/1"]
+    return _kept(path / _COUNT, count)["pairs/1"]
 
 
 def _figures(path: Path, context: Context) -> dict[str, Any]:
@@ -261,7 +265,7 @@ def _figures(path: Path, context: Context) -> dict[str, Any]:
             "progressive": progressive(dictionary, vectors),
         }
 
-    return _kept(path / "study.json", measure)
+    return _kept(path / _FIGURES, measure)
 
 
 @torch.no_grad()
