@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import torch
 
-from unweave.activations.batches import of_games
+from unweave.activations.batches import of_rows
+from unweave.activations.corpus import of_games
 from unweave.activations.harvest import harvest
 from unweave.config import RunConfig
 from unweave.othello import games
@@ -48,9 +49,9 @@ def main() -> None:
         trainer.fit_(x)
         step = median_ms(lambda trainer=trainer: trainer.update(x))
         print(f"{method:18} {step:6.1f} ms a step, {step / floor:4.1f} x the product, {1000 * B / step:7.0f} vectors/s")
-    subject, moves = GPT(GPTConfig(), ALPHABET).eval().requires_grad_(False), games.sample("train", 128, 0)
+    subject, rows = GPT(GPTConfig(), ALPHABET).eval().requires_grad_(False), of_games(games.sample("train", 128, 0))
     weights = sum(p.numel() for p in subject.blocks[0].parameters())
-    took = median_ms(lambda: harvest(subject, moves, ["resid_post.0"]), 5)
+    took = median_ms(lambda: harvest(subject, rows, ["resid_post.0"]), 5)
     n = 128 * 59
     least = 2 * weights * n / rate / 1e6
     print(f"harvest resid_post.0: {1000 * n / took:.0f} positions/s, {took / least:.1f} x the floor of {least:.0f} ms")
@@ -60,13 +61,13 @@ def main() -> None:
 
 def through(subject: GPT, site: str) -> None:
     """What it costs to look through the subject to its output, from one of its sites."""
-    moves = games.sample("train", round(B / 59), 0)
-    batch, took = of_games(subject, moves, [site]), {}
+    rows = of_games(games.sample("train", round(B / 59), 0))
+    batch, took = of_rows(subject, rows, [site]), {}
     for objective in ("squared()", "kl()"):
         trainer = Trainer(RunConfig(site=site, method="topk(k=64)", d_sae=F, objective=objective), D)
         trainer.fit_(batch.vectors[site])
         took[objective] = median_ms(lambda t=trainer: t.update(batch.vectors[site], None, batch.downstream[site]), 7)
-    ready = median_ms(lambda: of_games(subject, moves, [site]), 7)
+    ready = median_ms(lambda: of_rows(subject, rows, [site]), 7)
     squared, kl = took["squared()"], took["kl()"]
     print(
         f"{site}: squared() {squared:.0f} ms a step, kl() {kl:.0f} ms, {kl / squared:.1f} x; its games {ready:.0f} ms"

@@ -33,7 +33,19 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 # The way the data goes: a room imports only from rooms to its left.
 ROOMS = (
-    *("files", "registry", "schedule", "config", "othello", "subject", "activations", "dictionary", "training"),
+    *(
+        "files",
+        "registry",
+        "schedule",
+        "config",
+        "rows",
+        "othello",
+        "text",
+        "subject",
+        "activations",
+        "dictionary",
+        "training",
+    ),
     *("runs", "evaluation", "bench", "studies", "view", "demo", "cli"),
 )
 NEVER = {

@@ -26,7 +26,7 @@ SMALL = {
     "training.batch": 128,
     "training.checkpoint_every": 10,
     "training.log_every": 5,
-    "data.games": 32,
+    "data.sequences": 32,
 }
 
 

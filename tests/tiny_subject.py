@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from unweave.rows import Rows
 from unweave.subject.base import Alphabet
 from unweave.subject.gpt import GPT, GPTConfig
 
@@ -26,3 +27,9 @@ def padded(lengths: Sequence[int]) -> Tensor:
     for row, length in zip(made, lengths, strict=True):
         row[length:] = PAD
     return made
+
+
+def rows(tokens: Tensor) -> Rows:
+    """Tokens as the rows that a dictionary learns from wherever there is no padding."""
+    there = tokens != PAD
+    return Rows(tokens, there, there)

@@ -16,17 +16,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """games: how many are played at a time, which is also what the shuffle mixes; seed: of games and shuffle.
+    """text: what a subject of text reads: a file, a folder, or a source such as "stdlib()"; "" for games of Othello.
+    context: how many tokens a row of it has. packed: whether rows run over the seams of documents; if not, a row is the
+    beginning of a document, and shorter documents are left out. specials: whether separators and first positions are
+    learnt from as well.
+    sequences: how many games or rows are read at a time, which is also what the shuffle mixes; seed: of their order.
     passes: how often each vector is served before it is let go, each time in another order."""
 
-    games: int = 2048
+    text: str = ""
+    context: int = 128
+    packed: bool = True
+    specials: bool = False
+    sequences: int = 2048
     passes: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("games", "passes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"data.{name} must be at least 1, not {getattr(self, name)}")
+        for name, least in (("context", 2), ("sequences", 1), ("passes", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"data.{name} must be at least {least}, not {getattr(self, name)}")
         if self.seed < 0:
             raise ValueError(f"data.seed must be at least 0, not {self.seed}")
 
@@ -34,7 +42,7 @@ class DataConfig:
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """steps, batch: how many optimiser steps, of how many vectors each; where the objective is end to end, all those of
-    whole games, about so many.
+    whole rows, about so many.
     optimiser: which; lr, warmup, decay: the peak of its learning rate, steps up to it, the share of the steps in which
     it falls to 0; shape: "linear" or "cosine", how it falls.
     penalty_warmup: the share of the steps in which the penalties of sparsity grow from 0 to their weight.

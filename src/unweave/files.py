@@ -16,6 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 
+def cache(room: str) -> Path:
+    """Where what can be made anew is kept between runs: `$UNWEAVE_CACHE`, or `~/.cache/unweave`."""
+    return Path(os.environ.get("UNWEAVE_CACHE", "~/.cache/unweave")).expanduser() / room
+
+
 def replace(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, flush it to the disk, then rename it to `path`.
 

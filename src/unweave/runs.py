@@ -23,20 +23,20 @@ import torch
 from torch import Tensor
 
 from unweave import files
-from unweave.activations.batches import Batch, from_everywhere, whole_games
+from unweave.activations.batches import Batch, from_everywhere, whole_rows
 from unweave.activations.buffer import Place, Vectors
+from unweave.activations.corpus import corpus
 from unweave.activations.harvest import harvest
 from unweave.config import RunConfig, from_dict, to_dict
 from unweave.dictionary import METHODS, Dictionary, export
 from unweave.dictionary.objective import OBJECTIVES
-from unweave.othello import games
 from unweave.registry import parse
 from unweave.subject import joined
 from unweave.subject import load as load_subject
 from unweave.training import checkpoint, log
 from unweave.training.loop import Trainer
 
-# Games whose activations show where the middle and the scale of a site's activations are.
+# Games or rows of text whose activations show where the middle and the scale of a site's activations are.
 _SAMPLE = 256
 
 
@@ -118,7 +118,7 @@ def train(jobs: Mapping[Path, RunConfig], on_report: Callable[[Report], None] = 
     """Train every dictionary of `jobs` (folder -> config) and return their runs.
 
     All are trained side by side, those with the same subject, data and batch size on one stream of activations, or of
-    whole games where the objective is end to end. A folder that holds an unfinished run of the same config is taken up
+    whole rows where the objective is end to end. A folder that holds an unfinished run of the same config is taken up
     where it was, a finished one is left as it is.
     `on_report` is called from several threads.
     Raises ValueError for a folder that holds anything else or that another process trains in, or a config that cannot
@@ -181,10 +181,15 @@ class _Job:
         self.work = 0.0  # seconds of one core that its own steps took, those of earlier sessions too
         self.trainer: Trainer
 
-    def prepare(self, trainer: Trainer, sample: Vectors) -> None:
-        self.trainer = trainer
+    def prepare(self, trainer: Trainer, sample: Vectors, corpus: str) -> None:
+        self.trainer, self.corpus = trainer, corpus
         if self.state.exists():
             about = checkpoint.restore(trainer, self.state)
+            if about["corpus"] != corpus:
+                raise ValueError(
+                    f"{self.run.folder} was begun on another text: what {self.config.data.text} holds has changed since; "
+                    "put it back, or delete the run"
+                )
             self.place, self.before, self.work = Place(*about["place"]), about["seconds"], about["core_seconds"]
             log.rewind(self.run.folder / "metrics.jsonl", trainer.step)
             return
@@ -211,8 +216,9 @@ class _Job:
         if self.trainer.done:
             self.finish(batch.vectors[self.config.site])
         elif self.trainer.step % self.config.training.checkpoint_every == 0:
-            place, spent = [after.round, after.batch], {"seconds": self.seconds, "core_seconds": self.work}
-            checkpoint.save(self.trainer, self.state, {"place": place, **spent})
+            spent = {"seconds": self.seconds, "core_seconds": self.work}
+            place = {"corpus": self.corpus, "place": [after.round, after.batch]}
+            checkpoint.save(self.trainer, self.state, place | spent)
 
     def finish(self, x: Any) -> None:
         dictionary = export.export(self.trainer.dictionary, x)
@@ -232,6 +238,7 @@ class _Group:
         shared = jobs[0].config
         self.jobs, self.stopped = jobs, threading.Event()
         self.model = load_subject(shared.subject)
+        self.corpus = corpus(shared.data, self.model)
         self.sites = sorted({site for job in jobs for site in (job.config.site, job.config.target) if site})
         width = {site: sum(joined.widths(site, self.model.sites())) for site in self.sites}
         self.trainers = [Trainer(job.config, width[job.config.site], width.get(job.config.target)) for job in jobs]
@@ -239,14 +246,17 @@ class _Group:
     def train(self, pool: Executor, on_report: Callable[[Report], None]) -> None:
         """Until all are done or `stopped` is set, with the work itself in `pool`."""
         jobs, data, batch = self.jobs, self.jobs[0].config.data, self.jobs[0].config.training.batch
-        first = games.sample("train", _SAMPLE, data.seed)
+        first = self.corpus.sample("train", _SAMPLE, data.seed)
         sample = pool.submit(harvest, self.model, first, self.sites).result().vectors
-        ready = [pool.submit(job.prepare, trainer, sample) for job, trainer in zip(jobs, self.trainers, strict=True)]
+        of = self.corpus.fingerprint
+        ready = [
+            pool.submit(job.prepare, trainer, sample, of) for job, trainer in zip(jobs, self.trainers, strict=True)
+        ]
         for prepared in ready:
             prepared.result()
         start = min(job.place for job in jobs)
-        serve = whole_games if self.trainers[0].objective.end_to_end else from_everywhere
-        stream = serve(self.model, self.sites, data, batch=batch, start=start, pool=pool)
+        serve = whole_rows if self.trainers[0].objective.end_to_end else from_everywhere
+        stream = serve(self.model, self.corpus, self.sites, data, batch=batch, start=start, pool=pool)
         while not (self.stopped.is_set() or all(job.trainer.done for job in jobs)):
             after, served = next(stream)
             steps = [pool.submit(job.update, served, after, on_report) for job in jobs]
@@ -264,7 +274,7 @@ def _card(config: RunConfig, seconds: float) -> str:
     name, _ = parse(config.method)
     method = METHODS.build(config.method)
     t = config.training
-    about = "about " if OBJECTIVES.build(config.objective).end_to_end else ""  # as many as whole games have
+    about = "about " if OBJECTIVES.build(config.objective).end_to_end else ""  # as many as whole rows have
     seen = f"{about}{t.steps * t.batch:,} activations ({t.steps} steps of {about}{t.batch})"
     to = f" to {config.target}" if config.target else ""
     return f"""# {config.method} on {config.site}{to} of {config.subject}

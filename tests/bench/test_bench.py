@@ -33,7 +33,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def plan(subject: str, minutes: float = 5.0, those: dict[str, list[str]] = THOSE) -> Plan:
-    settings = {"subject": subject, "d_sae": 16, "training.steps": 4, "training.batch": 64, "data.games": 8}
+    settings = {"subject": subject, "d_sae": 16, "training.steps": 4, "training.batch": 64, "data.sequences": 8}
     base = override(RunConfig(), {**settings, "revive": "none()"})
     return Plan(base=base, contenders=those, rates=(2e-3, 1e-3), seeds=2, games=40, minutes=minutes)
 

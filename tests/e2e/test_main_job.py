@@ -13,7 +13,7 @@ from unweave.evaluation.definitions import DEFINITIONS
 from unweave.subject import GPT, GPTConfig, save
 from unweave.subject.othello import ALPHABET
 
-SMALL = ["training.steps=30", "training.batch=256", "data.games=64", "training.log_every=10"]
+SMALL = ["training.steps=30", "training.batch=256", "data.sequences=64", "training.log_every=10"]
 
 
 @pytest.fixture(scope="module")

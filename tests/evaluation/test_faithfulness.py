@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tiny_subject import PAD, D, S, V, padded, tiny
+from tiny_subject import PAD, D, S, V, padded, rows, tiny
 from torch import Tensor
 
 from unweave.evaluation.definitions import DEFINITIONS
 from unweave.evaluation.faithfulness import Faithfulness
-from unweave.subject.base import Alphabet
+from unweave.rows import Rows
 from unweave.subject.gpt import GPT
 from unweave.subject.sequences import Sequences
 
@@ -40,7 +40,7 @@ MEAN = torch.linspace(-1, 1, D)
 
 
 def clean(subject: GPT, tokens: Tensor) -> Tensor:
-    return Sequences(subject, tokens).read([SITE])[SITE]
+    return Sequences(subject, rows(tokens)).read([SITE])[SITE]
 
 
 def by_hand(subject: GPT, tokens: Tensor, allowed: Tensor, replace: Callable[[Tensor], Tensor]) -> dict[str, float]:
@@ -65,7 +65,7 @@ def by_hand(subject: GPT, tokens: Tensor, allowed: Tensor, replace: Callable[[Te
 
 @pytest.mark.parametrize("batch", [1, 3, 256])
 def test_against_loops(subject: GPT, tokens: Tensor, allowed: Tensor, batch: int) -> None:
-    measured = Faithfulness(subject, SITE, tokens, MEAN, allowed=allowed, batch=batch)
+    measured = Faithfulness(subject, SITE, rows(tokens), MEAN, allowed=allowed, batch=batch)
     normal = by_hand(subject, tokens, allowed, lambda x: x)
     zero = by_hand(subject, tokens, allowed, torch.zeros_like)
     at_mean = by_hand(subject, tokens, allowed, lambda x: MEAN.expand_as(x))
@@ -93,7 +93,7 @@ def test_against_loops(subject: GPT, tokens: Tensor, allowed: Tensor, batch: int
 
 
 def test_a_perfect_reconstruction_changes_nothing(subject: GPT, tokens: Tensor, allowed: Tensor) -> None:
-    measured = Faithfulness(subject, SITE, tokens, MEAN, allowed=allowed)
+    measured = Faithfulness(subject, SITE, rows(tokens), MEAN, allowed=allowed)
     assert measured.spliced(clean(subject, tokens)) == {
         "ce_spliced/1": measured.scores["ce/1"],
         "ce_score/1": 1,
@@ -103,7 +103,7 @@ def test_a_perfect_reconstruction_changes_nothing(subject: GPT, tokens: Tensor, 
 
 
 def test_predicting_0_scores_0_and_the_mean_what_mean_ablation_does(subject: GPT, tokens: Tensor) -> None:
-    measured = Faithfulness(subject, SITE, tokens, MEAN)
+    measured = Faithfulness(subject, SITE, rows(tokens), MEAN)
     x = clean(subject, tokens)
     assert measured.spliced(torch.zeros_like(x))["ce_score/1"] == 0
     assert measured.spliced(MEAN.expand_as(x))["ce_spliced/1"] == measured.scores["ce_mean/1"]
@@ -113,7 +113,7 @@ def test_a_site_that_does_not_matter_has_no_score(subject: GPT, tokens: Tensor) 
     for block in subject.blocks:
         block.down.weight.zero_()
     n = len(clean(subject, tokens))
-    spliced = Faithfulness(subject, "mlp_act.1", tokens, torch.zeros(4 * D)).spliced(torch.zeros(n, 4 * D))
+    spliced = Faithfulness(subject, "mlp_act.1", rows(tokens), torch.zeros(4 * D)).spliced(torch.zeros(n, 4 * D))
     assert math.isnan(spliced["ce_score/1"])
     assert spliced["kl/1"] == 0
 
@@ -124,40 +124,47 @@ def test_what_is_read_is_every_position_but_padding(subject: GPT, tokens: Tensor
 
 
 def test_padding_is_neither_edited_nor_counted(subject: GPT, tokens: Tensor, allowed: Tensor) -> None:
-    measured = Faithfulness(subject, SITE, tokens, MEAN, allowed=allowed)
+    measured = Faithfulness(subject, SITE, rows(tokens), MEAN, allowed=allowed)
     more = torch.cat([tokens, torch.full_like(tokens[:2], PAD)])
-    wider = Faithfulness(subject, SITE, more, MEAN, allowed=torch.cat([allowed, allowed[:2]]))
+    wider = Faithfulness(subject, SITE, rows(more), MEAN, allowed=torch.cat([allowed, allowed[:2]]))
     assert wider.scores == pytest.approx(measured.scores)
     x_hat = clean(subject, tokens).tanh()
     assert wider.spliced(x_hat) == pytest.approx(measured.spliced(x_hat), rel=1e-4)
 
 
-def test_a_subject_without_padding_counts_every_position(subject: GPT, tokens: Tensor) -> None:
-    subject.alphabet = Alphabet(V)
-    logits = subject(tokens[:, :-1])
-    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
-    assert Faithfulness(subject, SITE, tokens, MEAN).scores["ce/1"] == pytest.approx(expected.item())
+def test_what_is_not_learnt_from_is_counted_and_not_edited(subject: GPT, tokens: Tensor) -> None:
+    everywhere = torch.ones_like(tokens, dtype=torch.bool)
+    learn = everywhere.clone()
+    learn[:, 0] = learn[2, 4] = False
+    measured = Faithfulness(subject, SITE, Rows(tokens, everywhere, learn), MEAN)
+
+    def tap(site: str, x: Tensor) -> Tensor:
+        return torch.where(learn[:, :-1, None], MEAN, x) if site == SITE else x
+
+    for key, logits in (("ce/1", subject(tokens[:, :-1])), ("ce_mean/1", subject(tokens[:, :-1], tap))):
+        expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+        assert measured.scores[key] == pytest.approx(expected.item())
 
 
 def test_every_score_is_defined(subject: GPT, tokens: Tensor, allowed: Tensor) -> None:
-    with_rules, x = Faithfulness(subject, SITE, tokens, MEAN, allowed=allowed), clean(subject, tokens)
+    with_rules, x = Faithfulness(subject, SITE, rows(tokens), MEAN, allowed=allowed), clean(subject, tokens)
     assert {*with_rules.scores, *with_rules.spliced(x)} <= set(DEFINITIONS)
-    without = Faithfulness(subject, SITE, tokens, MEAN)
+    without = Faithfulness(subject, SITE, rows(tokens), MEAN)
     assert not [key for key in (*without.scores, *without.spliced(x)) if "legal" in key]
 
 
 def test_bad_input(subject: GPT, tokens: Tensor, allowed: Tensor) -> None:
     with pytest.raises(ValueError, match=r"did you mean 'resid_post\.0'"):
-        Faithfulness(subject, "resid_pots.0", tokens, MEAN)
+        Faithfulness(subject, "resid_pots.0", rows(tokens), MEAN)
     with pytest.raises(ValueError, match=r"resid_post\.0 has width 16: its mean cannot have shape \[15\]"):
-        Faithfulness(subject, SITE, tokens, MEAN[1:])
+        Faithfulness(subject, SITE, rows(tokens), MEAN[1:])
     with pytest.raises(ValueError, match="at least two in a row"):
-        Faithfulness(subject, SITE, tokens[:, :1], MEAN)
+        Faithfulness(subject, SITE, rows(tokens[:, :1]), MEAN)
     with pytest.raises(ValueError, match="every target is padding"):
-        Faithfulness(subject, SITE, tokens[5:6], MEAN)
+        Faithfulness(subject, SITE, rows(tokens[5:6]), MEAN)
     with pytest.raises(ValueError, match=r"allowed should have shape \[7, 8, 11\]"):
-        Faithfulness(subject, SITE, tokens, MEAN, allowed=allowed[:, 1:])
-    measured = Faithfulness(subject, SITE, tokens, MEAN)
+        Faithfulness(subject, SITE, rows(tokens), MEAN, allowed=allowed[:, 1:])
+    measured = Faithfulness(subject, SITE, rows(tokens), MEAN)
     x = clean(subject, tokens)
     with pytest.raises(ValueError, match=r"the reconstructions at resid_post\.0 should be \[37, 16\], not \[37, 15\]"):
         measured.spliced(x[:, 1:])
@@ -165,4 +172,4 @@ def test_bad_input(subject: GPT, tokens: Tensor, allowed: Tensor) -> None:
         measured.spliced(x / 0)
     subject.embed.weight[3] = math.nan
     with pytest.raises(ValueError, match="the subject's predictions have NaN values"):
-        Faithfulness(subject, SITE, tokens, MEAN)
+        Faithfulness(subject, SITE, rows(tokens), MEAN)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_subject import rows
 from torch import Tensor
 
+from unweave.activations.corpus import of_games
 from unweave.activations.harvest import harvest
 from unweave.config import RunConfig, override
 from unweave.evaluation.context import Context
@@ -54,8 +56,8 @@ def test_they_are_read_side_by_side_and_split_again(subject: GPT) -> None:
     assert all(torch.equal(parts[name], alone[name]) for name in alone)
     moves = games.sample("test", 3, 0)
     assert torch.equal(
-        harvest(subject, moves, [SITE]).vectors[SITE][:, 16:],
-        harvest(subject, moves, ["mlp_act.1"]).vectors["mlp_act.1"],
+        harvest(subject, of_games(moves), [SITE]).vectors[SITE][:, 16:],
+        harvest(subject, of_games(moves), ["mlp_act.1"]).vectors["mlp_act.1"],
     )
 
 
@@ -68,8 +70,8 @@ def test_all_are_read_before_any_is_replaced(subject: GPT) -> None:
         return torch.tanh(clean[site]) if site in clean else x
 
     expected = subject(row[:, :-1], tap).log_softmax(-1)
-    x = Sequences(subject, row).read([SITE])[SITE]
-    spliced = Faithfulness(subject, SITE, row, torch.zeros(80)).spliced(torch.tanh(x))
+    x = Sequences(subject, rows(row)).read([SITE])[SITE]
+    spliced = Faithfulness(subject, SITE, rows(row), torch.zeros(80)).spliced(torch.tanh(x))
     there = row[:, 1:] != tokens.PAD
     ce = -expected.gather(2, row[:, 1:, None]).squeeze(2)[there].mean()
     assert spliced["ce_spliced/1"] == pytest.approx(ce.item(), rel=1e-4)
@@ -77,7 +79,7 @@ def test_all_are_read_before_any_is_replaced(subject: GPT) -> None:
 
 def test_a_dictionary_over_two_sites_from_training_to_scores(subject: GPT, tmp_path: Path) -> None:
     disk.save(subject, tmp_path / "model")
-    settings = {"training.steps": 30, "training.batch": 128, "data.games": 16}
+    settings = {"training.steps": 30, "training.batch": 128, "data.sequences": 16}
     config = RunConfig(subject=str(tmp_path / "model"), site=SITE, method="topk(k=4)", d_sae=32)
     (run,) = train({tmp_path / "run": override(config, settings)})
     dictionary = run.dictionary()

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_subject import S, padded, tiny
+from tiny_subject import S, padded, rows, tiny
 from torch import Tensor
 
 from unweave.subject.gpt import GPT
@@ -23,9 +23,9 @@ def tokens() -> Tensor:
 
 
 def test_what_is_read_and_what_is_counted(subject: GPT, tokens: Tensor) -> None:
-    sequences = Sequences(subject, tokens)
-    rows = [subject.read(row[None, : min(n, S)], [SITE])[SITE][0] for row, n in zip(tokens, LENGTHS, strict=True)]
-    torch.testing.assert_close(sequences.read([SITE])[SITE], torch.cat(rows))
+    sequences = Sequences(subject, rows(tokens))
+    found = [subject.read(row[None, : min(n, S)], [SITE])[SITE][0] for row, n in zip(tokens, LENGTHS, strict=True)]
+    torch.testing.assert_close(sequences.read([SITE])[SITE], torch.cat(found))
     followed = [tokens[row, 1:n] for row, n in enumerate(LENGTHS)]
     assert torch.equal(sequences.next, torch.cat(followed))
     alone = [subject.run(row[None, :n])[0, : n - 1] for row, n in zip(tokens[:, :S], LENGTHS, strict=True)]
@@ -35,12 +35,12 @@ def test_what_is_read_and_what_is_counted(subject: GPT, tokens: Tensor) -> None:
 
 @pytest.mark.parametrize("site", [SITE, "embed", "mlp_act.0+mlp_out.1"])
 def test_its_own_activations_put_back_change_nothing(subject: GPT, tokens: Tensor, site: str) -> None:
-    sequences = Sequences(subject, tokens)
+    sequences = Sequences(subject, rows(tokens))
     assert torch.equal(sequences.log_probs(sequences.read([site])), sequences.log_probs())
 
 
 def test_gradients_reach_what_is_put_there_and_stop_at_the_subject(subject: GPT, tokens: Tensor) -> None:
-    sequences = Sequences(subject, tokens)
+    sequences = Sequences(subject, rows(tokens))
     x = sequences.read([SITE])[SITE].requires_grad_()
     sequences.log_probs({SITE: x}).gather(1, sequences.next[:, None]).sum().backward()
     assert x.grad is not None
@@ -53,4 +53,4 @@ def test_gradients_reach_what_is_put_there_and_stop_at_the_subject(subject: GPT,
 
 def test_one_token_predicts_nothing(subject: GPT, tokens: Tensor) -> None:
     with pytest.raises(ValueError, match="at least two in a row"):
-        Sequences(subject, tokens[:, :1])
+        Sequences(subject, rows(tokens[:, :1]))

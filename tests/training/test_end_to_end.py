@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from unweave.activations.batches import Batch, of_games, whole_games
+from unweave.activations.batches import Batch, of_rows, whole_rows
 from unweave.activations.buffer import Place
+from unweave.activations.corpus import Games, of_games
 from unweave.config import DataConfig, RunConfig, override
 from unweave.dictionary import METHODS
 from unweave.dictionary.codes import dense
@@ -92,8 +93,10 @@ def by_hand(subject: Subject, moves: Tensor, t: Trainer) -> tuple[float, float]:
 )
 def test_the_loss_is_what_loops_over_games_and_positions_give(subject: GPT, settings: dict) -> None:
     moves = some_games()
-    batch = of_games(
-        subject, moves, [site for key, site in ({"site": SITE} | settings).items() if key in ("site", "target")]
+    batch = of_rows(
+        subject,
+        of_games(moves),
+        [site for key, site in ({"site": SITE} | settings).items() if key in ("site", "target")],
     )
     t = trainer(batch, **settings)
     kl, ce = by_hand(subject, moves, t)
@@ -106,11 +109,9 @@ def test_the_loss_is_what_loops_over_games_and_positions_give(subject: GPT, sett
 
 def test_it_is_what_evaluation_measures(subject: GPT) -> None:
     moves = some_games()
-    batch = of_games(subject, moves, [SITE])
+    batch = of_rows(subject, of_games(moves), [SITE])
     t = trainer(batch)
-    measured = Faithfulness(subject, SITE, tokens.encode(moves), torch.zeros(D)).spliced(
-        t.dictionary(batch.vectors[SITE])
-    )
+    measured = Faithfulness(subject, SITE, of_games(moves), torch.zeros(D)).spliced(t.dictionary(batch.vectors[SITE]))
     assert loss(t, batch).item() == pytest.approx(measured["kl/1"], rel=1e-4)
     t = trainer(batch, objective="cross_entropy()")
     assert loss(t, batch).item() == pytest.approx(measured["ce_spliced/1"], rel=1e-4)
@@ -119,14 +120,14 @@ def test_it_is_what_evaluation_measures(subject: GPT) -> None:
 def test_a_perfect_dictionary_has_no_divergence_and_the_subjects_own_cross_entropy(subject: GPT) -> None:
     """relu(x) - relu(-x) = x: a feature each way along every axis."""
     moves = some_games()
-    batch = of_games(subject, moves, [SITE])
+    batch = of_rows(subject, of_games(moves), [SITE])
     axes = torch.cat([torch.eye(D), -torch.eye(D)])
     for objective in ("kl()", "cross_entropy()"):
         t = trainer(batch, method="relu", d_sae=2 * D, objective=objective)
         with torch.no_grad():
             t.dictionary.W_dec.copy_(axes)
             t.dictionary.coder.W_enc.copy_(axes.T)  # type: ignore[operator, union-attr]
-        own = Faithfulness(subject, SITE, tokens.encode(moves), torch.zeros(D)).scores["ce/1"]
+        own = Faithfulness(subject, SITE, of_games(moves), torch.zeros(D)).scores["ce/1"]
         expected = 0 if objective == "kl()" else own
         assert loss(t, batch).item() == pytest.approx(expected, abs=1e-5)
 
@@ -135,7 +136,7 @@ def test_a_perfect_dictionary_has_no_divergence_and_the_subjects_own_cross_entro
 @pytest.mark.parametrize("normalise", ["each", "centre"])
 def test_gradients_equal_finite_differences(subject: GPT, objective: str, normalise: str) -> None:
     """In float64 along random directions, where the active features stay the same."""
-    batch = of_games(subject.double(), some_games(), [SITE])
+    batch = of_rows(subject.double(), of_games(some_games()), [SITE])
     x = batch.vectors[SITE]
     t = trainer(Batch({SITE: x.float()}), method="relu", objective=objective, normalise=normalise)
     t.dictionary.double()
@@ -160,14 +161,14 @@ def test_gradients_equal_finite_differences(subject: GPT, objective: str, normal
 
 def test_padding_does_not_matter(subject: GPT) -> None:
     moves = some_games()
-    batch = of_games(subject, moves, [SITE])
+    batch = of_rows(subject, of_games(moves), [SITE])
     assert len(batch.vectors[SITE]) == 59 + 20 + 5 + 59
     assert len(batch.downstream[SITE].next) == 59 + 19 + 4 + 59
     t = trainer(batch)
-    padded = of_games(subject, torch.cat([torch.full_like(moves[:2], -1), moves]), [SITE])
+    padded = of_rows(subject, of_games(torch.cat([torch.full_like(moves[:2], -1), moves])), [SITE])
     torch.testing.assert_close(padded.vectors[SITE], batch.vectors[SITE])
     torch.testing.assert_close(loss(t, padded), loss(t, batch))
-    apart = [of_games(subject, game[None], [SITE]) for game in moves]
+    apart = [of_rows(subject, of_games(game[None]), [SITE]) for game in moves]
     sums = [loss(t, one) * len(one.downstream[SITE].next) for one in apart]
     torch.testing.assert_close(torch.stack(sums).sum() / (59 + 19 + 4 + 59), loss(t, batch), rtol=1e-4, atol=1e-6)
 
@@ -178,13 +179,13 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield made
 
 
-def test_whole_games_come_in_batches_of_about_as_many_vectors_and_again_from_anywhere(
+def test_whole_rows_come_in_batches_of_about_as_many_vectors_and_again_from_anywhere(
     subject: GPT, pool: ThreadPoolExecutor
 ) -> None:
-    data = DataConfig(games=24, passes=2, seed=3)
+    data = DataConfig(sequences=24, passes=2, seed=3)
 
     def take(n: int, start: Place) -> list[tuple[Place, Batch]]:
-        stream = whole_games(subject, ["embed"], data, batch=256, start=start, pool=pool)
+        stream = whole_rows(subject, Games(), ["embed"], data, batch=256, start=start, pool=pool)
         return [next(stream) for _ in range(n)]
 
     whole = take(14, Place())
@@ -196,20 +197,20 @@ def test_whole_games_come_in_batches_of_about_as_many_vectors_and_again_from_any
             assert p == q
             assert torch.equal(a.vectors["embed"], b.vectors["embed"])
             assert torch.equal(a.downstream["embed"].log_probs, b.downstream["embed"].log_probs)
-    with pytest.raises(ValueError, match="needs more games at a time"):
-        next(whole_games(subject, ["embed"], data, batch=2048, start=Place(), pool=pool))
+    with pytest.raises(ValueError, match="needs more rows at a time"):
+        next(whole_rows(subject, Games(), ["embed"], data, batch=2048, start=Place(), pool=pool))
 
 
 def test_training_lowers_the_divergence_more_than_the_squared_error_does_and_leaves_the_subject_alone(
     subject: GPT, pool: ThreadPoolExecutor
 ) -> None:
     before = {name: weight.clone() for name, weight in subject.state_dict().items()}
-    held_out = tokens.encode(games.sample("validation", 20, 0))
+    held_out = Games().sample("validation", 20, 0)
     measure = Faithfulness(subject, SITE, held_out, torch.zeros(D))
     x = Sequences(subject, held_out).read([SITE])[SITE]
     divergence = {}
     for objective in ("squared()", "kl()", "cross_entropy()"):
-        stream = whole_games(subject, [SITE], DataConfig(games=64), batch=236, start=Place(), pool=pool)
+        stream = whole_rows(subject, Games(), [SITE], DataConfig(sequences=64), batch=236, start=Place(), pool=pool)
         _, batch = next(stream)
         t = trainer(batch, objective=objective, **{"training.lr": 1e-2})
         while not t.done:
@@ -224,7 +225,7 @@ def test_training_lowers_the_divergence_more_than_the_squared_error_does_and_lea
 def test_every_site_and_a_subject_of_another_kind_can_be_trained_through(subject: GPT) -> None:
     toy = SUBJECTS.build("toy(n_features=24, d=16)")
     for model, site in (*((subject, site) for site in subject.sites()), (toy, "embed")):
-        batch = of_games(model, some_games(), [site])
+        batch = of_rows(model, of_games(some_games()), [site])
         t = trainer(batch, site=site)
         was = t.dictionary.W_dec.detach().clone()
         update(t, batch)
@@ -234,16 +235,16 @@ def test_every_site_and_a_subject_of_another_kind_can_be_trained_through(subject
 
 @pytest.mark.parametrize("name", list(METHODS))
 def test_every_method_is_trained_through(name: str, subject: GPT) -> None:
-    batch = of_games(subject, some_games(), [SITE])
+    batch = of_rows(subject, of_games(some_games()), [SITE])
     t = trainer(batch, method=fitting(name, F))
     for _ in range(3):
         update(t, batch)
     assert all(p.isfinite().all() for p in t.dictionary.parameters())
 
 
-def test_a_run_is_served_whole_games_and_its_neighbours_are_not_changed_by_it(subject: GPT, tmp_path: Path) -> None:
+def test_a_run_is_served_whole_rows_and_its_neighbours_are_not_changed_by_it(subject: GPT, tmp_path: Path) -> None:
     disk.save(subject, tmp_path / "model")
-    settings = {"training.steps": 8, "training.batch": 128, "training.log_every": 1, "data.games": 16}
+    settings = {"training.steps": 8, "training.batch": 128, "training.log_every": 1, "data.sequences": 16}
     config = override(RunConfig(subject=str(tmp_path / "model"), method="topk(k=4)", d_sae=32), settings)
     through = override(config, {"objective": "kl(squared=0.1)"})
     run, other = train({tmp_path / "a": config, tmp_path / "b": through})
@@ -263,7 +264,7 @@ def test_a_run_is_served_whole_games_and_its_neighbours_are_not_changed_by_it(su
         ({"objective": "cross_entropy(squared=-1.0)"}, "squared at least 0"),
         ({"site": "resid_post.0+resid_post.1"}, "into one site of the subject: at resid_post.0.resid_post.1"),
         ({"target": "mlp_out.0+mlp_out.1"}, r"kl\(\) puts its reconstruction into one site"),
-        ({"data.games": 2}, "needs more games at a time"),
+        ({"data.sequences": 2}, "needs more rows at a time"),
     ],
 )
 def test_what_cannot_be_is_told(subject: GPT, tmp_path: Path, settings: dict, sentence: str) -> None:
@@ -274,6 +275,6 @@ def test_what_cannot_be_is_told(subject: GPT, tmp_path: Path, settings: dict, se
 
 
 def test_vectors_from_everywhere_are_not_enough(subject: GPT) -> None:
-    batch = of_games(subject, some_games(), [SITE])
-    with pytest.raises(ValueError, match="it needs whole games"):
+    batch = of_rows(subject, of_games(some_games()), [SITE])
+    with pytest.raises(ValueError, match="it needs whole rows"):
         trainer(batch).update(batch.vectors[SITE])

@@ -170,7 +170,7 @@ def test_the_log_is_rewound_and_a_cut_line_forgotten(tmp_path) -> None:
 
 
 def test_config_round_trip_and_nearest_names() -> None:
-    config = override(RunConfig(seed=3), {"training.lr": 1, "data.games": 64})
+    config = override(RunConfig(seed=3), {"training.lr": 1, "data.sequences": 64})
     assert from_dict(RunConfig, json.loads(json.dumps(to_dict(config)))) == config
     assert config.hash != RunConfig(seed=3).hash
     with pytest.raises(ValueError, match=r"training\.lrr; did you mean 'lr'"):

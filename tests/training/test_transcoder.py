@@ -130,7 +130,7 @@ def test_spliced_it_replaces_the_target_by_what_it_makes_of_the_site(subject: GP
 
 def test_a_transcoder_from_training_to_scores(subject: GPT, tmp_path: Path) -> None:
     disk.save(subject, tmp_path / "model")
-    settings = {"training.steps": 60, "training.batch": 256, "data.games": 32, "training.log_every": 1}
+    settings = {"training.steps": 60, "training.batch": 256, "data.sequences": 32, "training.log_every": 1}
     sites = {"site": "mlp_in.1", "target": "mlp_act.0+mlp_out.1", "skip": True}
     config = RunConfig(subject=str(tmp_path / "model"), method="topk(k=8)", d_sae=32, **sites)
     (run,) = train({tmp_path / "run": override(config, settings)})

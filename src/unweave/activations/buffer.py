@@ -28,7 +28,8 @@ class Place:
     batch: int = 0
 
 
-def _permutation(n: int, *seed: int) -> Tensor:
+def permutation(n: int, *seed: int) -> Tensor:
+    """An order of n things `[n] int64` that the seeds decide."""
     lot = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1)
     return torch.randperm(n, generator=torch.Generator().manual_seed(lot))
 
@@ -39,7 +40,7 @@ def _take(vectors: Vectors, rows: Tensor) -> dict[str, Tensor]:
 
 def _halves(chunk: Vectors, seed: int, index: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """What is served now and what is kept back of a chunk."""
-    order = _permutation(len(next(iter(chunk.values()))), seed, index, 0)
+    order = permutation(len(next(iter(chunk.values()))), seed, index, 0)
     middle = len(order) // 2
     return _take(chunk, order[:middle]), _take(chunk, order[middle:])
 
@@ -65,9 +66,9 @@ def shuffled(
         kept = later
         del now, later, chunk
         n = len(next(iter(pool.values())))
-        order = torch.cat([_permutation(n, seed, index, 1 + done) for done in range(passes)])
+        order = torch.cat([permutation(n, seed, index, 1 + done) for done in range(passes)])
         if n < batch:
-            raise ValueError(f"a batch needs more games at a time (data.games): one round holds {n} of its {batch}")
+            raise ValueError(f"a batch needs more rows at a time (data.sequences): one round holds {n} of its {batch}")
         whole = len(order) // batch
         for i in range(start.batch if index == start.round else 0, whole):
             after = Place(index, i + 1) if i + 1 < whole else Place(index + 1, 0)

@@ -1,8 +1,6 @@
 """Activations of a subject at any number of sites, in one pass.
 
-Shapes: G games, T plies, S positions, N vectors, D width.
-
-Position s of a game is the state after move s; a position whose token is padding is never harvested.
+Shapes: G rows of tokens, S positions, N vectors, D width.
 """
 
 from __future__ import annotations
@@ -13,51 +11,63 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unweave.othello import games, tokens
+from unweave.activations.corpus import Corpus
+from unweave.config import DataConfig
+from unweave.rows import Rows
 from unweave.subject import joined
 from unweave.subject.base import Subject
 
-# Games per forward pass: enough to keep the matrix products busy, few enough that a layer's activations stay in cache.
-_PASS = 64
+# Positions of a forward pass, those of 64 games: enough to keep the matrix products busy, few enough that a layer's
+# activations stay in cache.
+_PASS = 64 * 59
 
 
 @dataclass(frozen=True)
 class Harvest:
-    """vectors: by site, `[N, D]`; game, ply: `[N] int64`, where each row comes from, game by game and ply by ply."""
+    """vectors: by site, `[N, D]`; row, position: `[N] int64`, where each comes from, row by row."""
 
     vectors: dict[str, Tensor]
-    game: Tensor
-    ply: Tensor
+    row: Tensor
+    position: Tensor
 
 
-def harvest(subject: Subject, moves: Tensor, sites: Sequence[str]) -> Harvest:
-    """The activations at `sites`, single or joined, at every position of the games `moves [G, T]` at which the subject
-    saw a move.
+def harvest(subject: Subject, rows: Rows, sites: Sequence[str]) -> Harvest:
+    """The activations at `sites`, single or joined, at every position of `rows` that dictionaries learn from and the
+    subject takes (of a game's 60 moves the OthelloGPTs take 59).
 
-    A game's last move is left out where the subject has no position for it (59 of 60 for the OthelloGPTs).
-    Raises ValueError for an unknown site.
+    Raises ValueError for an unknown site, and for NaN or infinite activations, naming the site and the tokens.
     """
-    ids = tokens.encode(moves)[:, : subject.n_positions]
-    game, ply = (ids != tokens.PAD).nonzero(as_tuple=True)
+    rows = rows.until(subject.n_positions)
+    row, position = rows.learn.nonzero(as_tuple=True)
     widths = subject.sites()
-    vectors = {site: torch.empty(len(game), sum(joined.widths(site, widths))) for site in sites}
+    vectors = {site: torch.empty(len(row), sum(joined.widths(site, widths))) for site in sites}
     at = 0
-    for part in ids.split(_PASS):
-        seen = part != tokens.PAD
-        n = int(seen.sum())
-        for site, x in joined.read(subject, part, sites).items():
-            vectors[site][at : at + n] = x[seen]
+    for part in rows.split(max(1, _PASS // rows.tokens.shape[1])):
+        n = int(part.learn.sum())
+        for site, x in joined.read(subject, part.tokens, sites).items():
+            vectors[site][at : at + n] = x[part.learn.to(x.device)]
+            _check(vectors[site][at : at + n], site, part)
         at += n
-    return Harvest(vectors, game, ply)
+    return Harvest(vectors, row, position)
+
+
+def _check(x: Tensor, site: str, rows: Rows) -> None:
+    if len(x) and not x.abs().max().isfinite():  # a NaN is the largest of all; one pass, where isfinite makes four
+        first = int((~x.isfinite()).any(1).nonzero()[0])
+        row, position = (int(place) for place in rows.learn.nonzero()[first])
+        seen = rows.tokens[row, max(0, position - 7) : position + 1].tolist()
+        raise ValueError(
+            f"NaN or infinite activations at {site}, at position {position}, where the tokens end in {seen}"
+        )
 
 
 def chunks(
-    subject: Subject, sites: Sequence[str], *, n_games: int, seed: int
+    subject: Subject, corpus: Corpus, sites: Sequence[str], data: DataConfig
 ) -> Callable[[int], Iterator[dict[str, Tensor]]]:
-    """A source for `buffer.shuffled`: from a chunk on, endless activations of `n_games` training games at a time."""
+    """A source for `buffer.shuffled`: from a chunk on, endless activations of `data.sequences` training rows each."""
 
     def source(start: int) -> Iterator[dict[str, Tensor]]:
-        for moves in games.stream("train", seed, batch=n_games, skip=start):
-            yield harvest(subject, moves, sites).vectors
+        for rows in corpus.stream("train", n=data.sequences, seed=data.seed, skip=start):
+            yield harvest(subject, rows, sites).vectors
 
     return source

@@ -42,7 +42,7 @@ class Objective:
         if outcome is None:
             return self.distance
         if downstream is None:
-            raise ValueError("an end-to-end objective looks at the subject's output: it needs whole games, not vectors")
+            raise ValueError("an end-to-end objective looks at the subject's output: it needs whole rows, not vectors")
         return lambda x_hat, target: self.distance(x_hat, target) + outcome(downstream.spliced(undo(x_hat)), downstream)
 
 
@@ -90,7 +90,7 @@ def kl(weight: float = 1.0, squared: float = 0.0) -> Objective:
 
     The gradient comes back through the subject, whose weights stay as they are. Braun et al. train without the squared
     error. Karvonen adds it, in a short finetune, with a weight set anew at each step so that both count the same; here
-    it stays as it is given. Single sites only; a batch is of whole games.
+    it stays as it is given. Single sites only; a batch is of whole rows.
     """
     return _end_to_end(
         "Braun et al. 2024, arXiv 2405.12241 (e2e); squared: Karvonen 2025, arXiv 2503.17272",

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from unweave.activations.corpus import of_games
 from unweave.activations.harvest import harvest
 from unweave.config import RunConfig
 from unweave.evaluation.definitions import FORWARD_GAMES
@@ -20,7 +21,7 @@ from unweave.evaluation.faithfulness import Faithfulness
 from unweave.evaluation.ground_truth import BoardLabels
 from unweave.evaluation.readout import Readout
 from unweave.evaluation.truth import TruthScores, score
-from unweave.othello import games, labels, tokens
+from unweave.othello import games, labels
 from unweave.subject import joined, load
 from unweave.subject.sites import parse
 
@@ -106,10 +107,10 @@ class Context:
 
     def half(self, moves: Tensor, sites: Sequence[str]) -> Half:
         """Any games as the halves are, with activations at `sites`."""
-        found = harvest(self.subject, moves, sites)
+        found = harvest(self.subject, of_games(moves), sites)
         truth = labels.label(moves)
-        at = found.game, found.ply
-        board = BoardLabels(truth.board[at].numpy(), truth.legal[at].numpy(), found.ply.numpy())
+        at = found.row, found.position
+        board = BoardLabels(truth.board[at].numpy(), truth.legal[at].numpy(), found.position.numpy())
         return Half(moves, board, found.vectors, *at)
 
     def score(self, a: Readout, b: Readout) -> TruthScores:
@@ -134,4 +135,4 @@ class Context:
         moves = b.moves[:FORWARD_GAMES]
         allowed = labels.next_move_distribution(moves)[:, :-1] > 0
         mean = b.vectors[self.target].mean(0)
-        return Faithfulness(self.subject, self.target, tokens.encode(moves), mean, allowed=allowed)
+        return Faithfulness(self.subject, self.target, of_games(moves), mean, allowed=allowed)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unweave.activations.corpus import of_games
 from unweave.activations.harvest import harvest
 from unweave.config import RunConfig, override
 from unweave.dictionary import Dictionary
@@ -106,7 +107,7 @@ class Controls:
     def _neurons(self, half: Half) -> Dense:
         """Read when they are scored: they are many, and nothing else needs them."""
         site = self.context.neurons
-        return raw(harvest(self.context.subject, half.moves, [site]).vectors[site].numpy())
+        return raw(harvest(self.context.subject, of_games(half.moves), [site]).vectors[site].numpy())
 
     def _on_halves(self, readout: Callable[[Half], Dense]) -> tuple[Dense, Dense]:
         a, b = self.context.halves

@@ -1,8 +1,8 @@
 """What becomes of a subject's predictions when a dictionary's reconstruction takes the place of an activation.
 
-It is compared with the subject as it is, and with the activation replaced by 0 and by its mean. Padding is neither
-edited nor counted. Shapes: G games (or documents), S positions, D the site's width, V alphabet, R positions that are
-read, N counted positions.
+It is compared with the subject as it is, and with the activation replaced by 0 and by its mean. What dictionaries do not
+learn from is not edited; padding is not counted. Shapes: G games or rows of text, S positions, D the site's width, V
+alphabet, R positions that are edited, N counted positions.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from unweave.rows import Rows
 from unweave.subject import joined
 from unweave.subject.base import Subject
 from unweave.subject.sequences import Sequences
@@ -28,7 +29,7 @@ class Faithfulness:
         self,
         subject: Subject,
         site: str,
-        tokens: Tensor,
+        rows: Rows,
         mean: Tensor,
         *,
         allowed: Tensor | None = None,
@@ -36,9 +37,9 @@ class Faithfulness:
     ) -> None:
         """Make the runs that no dictionary changes.
 
-        site: what is replaced: for a transcoder, its target. tokens: `[G, S + 1] int64`: the subject reads the first S
-        and predicts the last S. A position is counted when its next token is not the alphabet's padding, and edited
-        when its own token is not. mean: `[D]`, what stands at the site when it is ablated to its mean. allowed:
+        site: what is replaced: for a transcoder, its target. rows: `[G, S + 1]`: the subject reads the first S
+        and predicts the last S. A position is counted when its next token is not padding, and edited when dictionaries
+        learn from it. mean: `[D]`, what stands at the site when it is ablated to its mean. allowed:
         `[G, S, V] bool`, the next tokens that the rules permit, where there are rules. batch: games to a forward pass.
 
         Raises ValueError for an unknown site, shapes that do not fit, no position to count, predictions not finite.
@@ -47,15 +48,15 @@ class Faithfulness:
         width = sum(joined.widths(self._site, subject.sites()))
         if mean.shape != (width,):
             raise ValueError(f"{self._site} has width {width}: its mean cannot have shape {list(mean.shape)}")
-        whole = Sequences(subject, tokens)
+        whole = Sequences(subject, rows)
         if not whole.counted.any():
             raise ValueError("no position has a next token to predict: every target is padding")
         shape = (*whole.counted.shape, subject.alphabet.size)
         if allowed is not None and allowed.shape != shape:
             raise ValueError(f"allowed should have shape {list(shape)}, not {list(allowed.shape)}")
         self._allowed, self._targets = None if allowed is None else allowed[whole.counted], whole.next
-        self._parts = [Sequences(subject, part) for part in tokens.split(batch)]
-        self._shape = int(whole.there.sum()), width
+        self._parts = [Sequences(subject, part) for part in rows.split(batch)]
+        self._shape = int(whole.learn.sum()), width
         self._normal = self._run(None)
         if self._normal.isnan().any():
             raise ValueError("the subject's predictions have NaN values")
@@ -67,7 +68,7 @@ class Faithfulness:
         }
 
     def spliced(self, x_hat: Tensor) -> dict[str, float]:
-        """The scores with `x_hat [R, D]` in the activations' place: a row for each position whose token is not padding,
+        """The scores with `x_hat [R, D]` in the activations' place: a row for each position that is edited,
         game by game.
 
         ce_spliced; ce_score: (ce_zero - ce_spliced) / (ce_zero - ce), report 000's reconstruction score, NaN where
@@ -94,7 +95,7 @@ class Faithfulness:
         """`[N, V] float32`: log-probabilities at the counted positions, with `x_hat [R, D]` at the site."""
         rows, at = [], 0
         for part in self._parts:
-            n = int(part.there.sum())
+            n = int(part.learn.sum())
             instead = {} if x_hat is None else {self._site: x_hat[at : at + n]}
             rows.append(part.log_probs(instead).float().to(self._targets.device))
             at += n

@@ -145,7 +145,7 @@ class Study:
         )
         training = {"steps": max(1, games * POSITIONS * EPOCHS // batch), "batch": batch, "lr": 1e-3}
         named = {f"training.{name}": value for name, value in (training | {"warmup": 0, "decay": 0.0}).items()}
-        data = {"data.passes": EPOCHS, "data.games": min(2048, max(64, games))}
+        data = {"data.passes": EPOCHS, "data.sequences": min(2048, max(64, games))}
         return override(base, {**named, **data, **(settings or {})})
 
 

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from unweave.registry import Registry
+from unweave.text.tokenizer import Tokenizer
 
 Edit = Callable[[Tensor], Tensor]
 """What is to stand at a site, made from what stands there: `[B, S, D] -> [B, S, D]`."""
@@ -65,6 +66,14 @@ class Subject(Protocol):
         """Logits `[B, S, V]` with each of `edits` applied where the forward pass comes by its site; with gradient where
         the caller has it on. Raises ValueError for an unknown site and for an edit that changes the shape."""
         ...
+
+
+@runtime_checkable
+class ReadsText(Subject, Protocol):
+    """A subject whose tokens are pieces of text."""
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
 
 
 SUBJECTS: Registry[Subject] = Registry("subject")

@@ -1,8 +1,8 @@
 """What a subject predicts on whole sequences, as it is and with something else in an activation's place.
 
-One code for what evaluation measures and what training through the subject's output lowers. Padding is neither edited
-nor counted. Shapes: G sequences, S positions, R positions that are read, N counted positions, D width of a site, single
-or joined, V alphabet.
+One code for what evaluation measures and what training through the subject's output lowers. Only what dictionaries
+learn from is read and edited; only padding is not counted. Shapes: G sequences, S positions, R positions that are read,
+N counted positions, D width of a site, single or joined, V alphabet.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from unweave.rows import Rows
 from unweave.subject import joined
 from unweave.subject.base import Subject
 
 
 class Sequences:
-    """inputs: `[G, S]`, what the subject reads: all tokens but each sequence's last. there: `[G, S] bool`, the R
-    positions whose token is not padding; counted: `[G, S] bool`, the N positions whose next token is not; next:
-    `[N] int64`, those tokens."""
+    """inputs: `[G, S]`, what the subject reads: all tokens but each sequence's last. learn: `[G, S] bool`, the R
+    positions that dictionaries learn from; counted: `[G, S] bool`, the N positions whose next token is not padding;
+    next: `[N] int64`, those tokens."""
 
-    def __init__(self, subject: Subject, tokens: Tensor) -> None:
-        """tokens: `[G, S + 1] int64`, padded at the end. Raises ValueError for fewer than two in a row."""
+    def __init__(self, subject: Subject, rows: Rows) -> None:
+        """rows: `[G, S + 1]`. Raises ValueError for fewer than two positions in a row."""
+        tokens = rows.tokens
         if tokens.ndim != 2 or tokens.shape[1] < 2:
             raise ValueError(f"tokens should be [G, S + 1], at least two in a row, not {list(tokens.shape)}")
-        pad = subject.alphabet.pad
-        there = torch.ones_like(tokens, dtype=torch.bool) if pad is None else tokens != pad
         self.subject, self.inputs = subject, tokens[:, :-1]
-        self.there, self.counted = there[:, :-1], there[:, 1:]
+        self.learn, self.counted = rows.learn[:, :-1], rows.there[:, 1:]
         self.next = tokens[:, 1:][self.counted]
 
     def read(self, sites: Sequence[str]) -> dict[str, Tensor]:
         """By site the activations `[R, D]`, sequence by sequence, without gradient. Raises ValueError for an unknown
         site."""
         found = joined.read(self.subject, self.inputs, sites)
-        return {site: x[self.there.to(x.device)] for site, x in found.items()}
+        return {site: x[self.learn.to(x.device)] for site, x in found.items()}
 
     def log_probs(self, instead: Mapping[str, Tensor] | None = None) -> Tensor:
         """`[N, V]`, float32 or wider: the next token's log-probabilities at the counted positions, with `instead`
@@ -49,5 +49,5 @@ class Sequences:
         return counted.log_softmax(-1, dtype=torch.promote_types(counted.dtype, torch.float32))
 
     def _put(self, y: Tensor, x: Tensor) -> Tensor:
-        """An edit: `y [R, D]` where `x [G, S, D]` belongs to a token, and x where it belongs to padding."""
-        return x.masked_scatter(self.there.to(x.device).unsqueeze(-1), y.to(x))
+        """An edit of `x [G, S, D]`: `y [R, D]` where dictionaries learn from it, and x elsewhere."""
+        return x.masked_scatter(self.learn.to(x.device).unsqueeze(-1), y.to(x))
