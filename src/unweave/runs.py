@@ -187,8 +187,8 @@ class _Job:
             about = checkpoint.restore(trainer, self.state)
             if about["corpus"] != corpus:
                 raise ValueError(
-                    f"{self.run.folder} was begun on another text: what {self.config.data.text} holds has changed since; "
-                    "put it back, or delete the run"
+                    f"{self.run.folder} was begun on another text: {self.config.data.text} has changed since; put it "
+                    "back, or delete the run"
                 )
             self.place, self.before, self.work = Place(*about["place"]), about["seconds"], about["core_seconds"]
             log.rewind(self.run.folder / "metrics.jsonl", trainer.step)

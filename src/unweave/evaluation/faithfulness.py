@@ -1,8 +1,8 @@
 """What becomes of a subject's predictions when a dictionary's reconstruction takes the place of an activation.
 
-It is compared with the subject as it is, and with the activation replaced by 0 and by its mean. What dictionaries do not
-learn from is not edited; padding is not counted. Shapes: G games or rows of text, S positions, D the site's width, V
-alphabet, R positions that are edited, N counted positions.
+It is compared with the subject as it is, and with the activation replaced by 0 and by its mean. What dictionaries do
+not learn from is not edited; padding is not counted. Shapes: G games or rows of text, S positions, D the site's width,
+V alphabet, R positions that are edited, N counted positions.
 """
 
 from __future__ import annotations
