@@ -13,26 +13,8 @@ from unweave.text.sources import Document
 
 CONTEXT, D = 12, 16
 WORDS = [
-    "the",
-    "cat",
-    "sat",
-    "on",
-    "a",
-    "mat",
-    "and",
-    "saw",
-    "one",
-    "dog",
-    "run",
-    "to",
-    "its",
-    "big",
-    "red",
-    "house",
-    "then",
-    "it",
-    "went",
-    "away",
+    *("the", "cat", "sat", "on", "a", "mat", "and", "saw", "one", "dog", "run", "to", "its", "big", "red", "house"),
+    *("then", "it", "went", "away"),
 ]
 
 
