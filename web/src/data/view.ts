@@ -1,0 +1,171 @@
+// A view: the manifest and the columns at once, everything else when it is first asked for.
+
+import { address, inflated, json, Problem, Ranged, whole } from "./files";
+import * as safetensors from "./safetensors";
+import type { Numbers, Tensor } from "./safetensors";
+import type { Block, Column, Label, Manifest, Note } from "./types";
+import * as notes from "./notes";
+import { Pieces } from "./pieces";
+
+const VERSION = "unweave.view/1";
+
+export class View {
+  readonly n: number;
+  readonly columns = new Map<string, Column>();
+  #values = new Map<string, Numbers>();
+  #blocks = new Map<number, Promise<Block>>();
+  #once = new Map<string, Promise<unknown>>();
+  #pages: Ranged;
+
+  private constructor(
+    readonly run: string,
+    readonly manifest: Manifest,
+    tensors: Map<string, Tensor>,
+    readonly labels: Label[],
+    readonly pieces: Pieces,
+    public events: Note[],
+  ) {
+    this.n = manifest.d_sae;
+    for (const column of manifest.columns) {
+      const found = tensors.get(column.name);
+      if (!found || found.data.length !== this.n) {
+        throw new Problem(`The view of ${run} is damaged: its column “${column.name}” is missing or cut short.`);
+      }
+      this.columns.set(column.name, column);
+      this.#values.set(column.name, found.data);
+    }
+    this.#pages = new Ranged(address(run, "pages.bin"));
+  }
+
+  /** Throws a Problem for what is missing, damaged, or of another version. */
+  static async open(run: string): Promise<View> {
+    const manifest = await json<Manifest>(address(run, "manifest.json"));
+    if (manifest.version !== VERSION) {
+      throw new Problem(`The view of ${run} is of another version (${String(manifest.version)}): make it again with “unweave view”.`);
+    }
+    const text = manifest.kind === "text";
+    const [tensors, labels, said, tokens] = await Promise.all([
+      tensorsOf(run, "columns.safetensors"),
+      whole(address(run, "labels.json"), "is fine").then((found) => found?.json() as Promise<{ labels: Label[] }> | undefined),
+      whole(address(run, "notes.jsonl"), "is fine").then((found) => found?.text() ?? ""),
+      text ? json<ConstructorParameters<typeof Pieces>[0]>(address(run, "tokens.json")) : undefined,
+    ]);
+    return new View(run, manifest, tensors, labels?.labels ?? [], new Pieces(tokens), notes.parse(said));
+  }
+
+  /** A column's numbers; undefined where there is no such column. */
+  values(name: string): Numbers | undefined {
+    return this.#values.get(name);
+  }
+
+  value(name: string, feature: number): number {
+    return this.#values.get(name)?.[feature] ?? NaN;
+  }
+
+  /** Where the values of the table are read from, as text where they are not numbers. */
+  shown(name: string, feature: number): string | number {
+    const column = this.columns.get(name);
+    const value = this.value(name, feature);
+    if (column?.kind === "category") return column.names?.[value] ?? "";
+    if (column?.kind === "token") return value < 0 ? "" : this.pieces.name(value);
+    return value;
+  }
+
+  /** A feature's block, kept once read. */
+  block(feature: number): Promise<Block> {
+    let found = this.#blocks.get(feature);
+    if (!found) {
+      found = this.#block(feature);
+      this.#blocks.set(feature, found);
+      found.catch(() => this.#blocks.delete(feature));
+      if (this.#blocks.size > 300) this.#blocks.delete(this.#blocks.keys().next().value!);
+    }
+    return found;
+  }
+
+  async #block(feature: number): Promise<Block> {
+    const index = await this.#index();
+    const [from, to] = [Number(index[feature]), Number(index[feature + 1])];
+    return inflated<Block>(await this.#pages.read(from, to), this.#pages.url);
+  }
+
+  #index(): Promise<BigUint64Array> {
+    return this.#kept("index", async () => {
+      const file = address(this.run, "pages.idx");
+      const buffer = await (await whole(file))!.arrayBuffer();
+      if (buffer.byteLength !== 8 * (this.n + 1)) throw new Problem(`${file} is cut short: make the view again.`);
+      return new BigUint64Array(buffer);
+    });
+  }
+
+  /** The held-out rows: tokens and kinds, each [G, S]. */
+  rows(): Promise<{ tokens: Numbers; kind: Numbers; length: number }> {
+    return this.#kept("rows", async () => {
+      const found = await tensorsOf(this.run, "rows.safetensors");
+      const tokens = found.get("tokens");
+      const kind = found.get("kind");
+      if (!tokens || !kind) throw new Problem(`The view of ${this.run} is damaged: rows.safetensors lacks its arrays.`);
+      return { tokens: tokens.data, kind: kind.data, length: tokens.shape[1] };
+    });
+  }
+
+  /** Two coordinates a feature, one after another. */
+  map(): Promise<Numbers> {
+    return this.#kept("map", async () => {
+      const found = (await tensorsOf(this.run, "map.safetensors")).get("xy");
+      if (!found) throw new Problem(`The view of ${this.run} is damaged: map.safetensors lacks its array.`);
+      return found.data;
+    });
+  }
+
+  /** Every decoder row [F, D] at length 1; null where the view has none. */
+  directions(): Promise<{ rows: Float32Array; width: number } | null> {
+    return this.#kept("directions", async () => {
+      if (!this.manifest.files["directions.safetensors"]) return null;
+      const found = (await tensorsOf(this.run, "directions.safetensors")).get("decoder");
+      if (!found) throw new Problem(`The view of ${this.run} is damaged: directions.safetensors lacks its array.`);
+      const width = found.shape[1];
+      const rows = Float32Array.from(found.data);
+      for (let at = 0; at < rows.length; at += width) {
+        let sum = 0;
+        for (let i = at; i < at + width; i++) sum += rows[i] * rows[i];
+        const scale = sum > 0 ? 1 / Math.sqrt(sum) : 0;
+        for (let i = at; i < at + width; i++) rows[i] *= scale;
+      }
+      return { rows, width };
+    });
+  }
+
+  /** AUROC of every feature for one label; NaN where it is undefined, null where the view has no truth. */
+  async truth(label: number, within: boolean): Promise<Float32Array | null> {
+    if (!this.manifest.files["truth.safetensors"]) return null;
+    const file = this.#kept("truth file", async () => new Ranged(address(this.run, "truth.safetensors")));
+    const header = await this.#kept("truth header", async () => {
+      const length = Number(new DataView(await (await (await file).read(0, 8)).arrayBuffer()).getBigUint64(0, true));
+      const arrays = JSON.parse(await (await (await file).read(8, 8 + length)).text()) as Record<string, { data_offsets: [number, number] }>;
+      return { arrays, at: 8 + length };
+    });
+    const from = header.at + header.arrays[within ? "auroc_within" : "auroc"].data_offsets[0] + 2 * this.n * label;
+    const row = new Uint16Array(await (await (await file).read(from, from + 2 * this.n)).arrayBuffer());
+    return Float32Array.from(row, (value) => (value === 65535 ? NaN : value / 65534));
+  }
+
+  #kept<T>(name: string, make: () => Promise<T>): Promise<T> {
+    let found = this.#once.get(name) as Promise<T> | undefined;
+    if (!found) {
+      found = make();
+      this.#once.set(name, found);
+      found.catch(() => this.#once.delete(name));
+    }
+    return found;
+  }
+}
+
+async function tensorsOf(run: string, file: string): Promise<Map<string, Tensor>> {
+  const response = await whole(address(run, file));
+  try {
+    return safetensors.read(await response!.arrayBuffer(), file);
+  } catch (error) {
+    throw new Problem(`The view of ${run} cannot be shown. ${(error as Error).message}`);
+  }
+}
