@@ -19,6 +19,8 @@ class App {
   events = $state.raw<Note[]>([]);
   /** A short message, for as long as it matters. */
   message = $state("");
+  /** The feature last shown. */
+  last = $state(-1);
 
   relative = $state(kept("relative", false));
   blanks = $state(kept("blanks", false));
@@ -26,16 +28,6 @@ class App {
   columns = $state.raw<string[] | null>(kept("columns", null));
 
   said = $derived(notes.fold(this.events));
-  #fields = $derived(this.view ? fieldsOf(this.view, this.said, this.names) : null);
-  #found = $derived.by(() => this.#order());
-  /** The features of the table, in its order. */
-  rows = $derived(this.#found.rows);
-  queryProblem = $derived(this.#found.problem);
-  place = $derived(this.rows.indexOf(this.route.feature));
-  pins = $derived(pinned(this.route.query.pin));
-  live = $derived(this.runs?.live ?? false);
-  lab = $derived(this.runs?.lab ?? false);
-
   /** By feature what it is called: a person's word before a rule's, a rule's before a model's. */
   names = $derived.by(() => {
     const names = new Map<number, { text: string; by: string; score: number | null; metric: string }>();
@@ -46,12 +38,22 @@ class App {
     }
     return names;
   });
+  #fields = $derived(this.view ? fieldsOf(this.view, this.said, this.names) : null);
+  #found = $derived.by(() => this.#order());
+  /** The features of the table, in its order. */
+  rows = $derived(this.#found.rows);
+  queryProblem = $derived(this.#found.problem);
+  place = $derived(this.rows.indexOf(this.route.feature));
+  pins = $derived(pinned(this.route.query.pin));
+  live = $derived(this.runs?.live ?? false);
+  lab = $derived(this.runs?.lab ?? false);
 
   constructor() {
     addEventListener("hashchange", () => {
-      this.route = route.read(location.hash);
+      this.#read();
     });
     addEventListener("focus", () => void this.refreshNotes());
+    this.#read();
     this.#applyTheme();
   }
 
@@ -69,19 +71,27 @@ class App {
   go(to: { page?: Page; run?: string; feature?: number; query?: Record<string, string> }, replace = false): void {
     const next: Route = { ...this.route, ...to, query: { ...this.route.query, ...to.query } };
     if (to.run !== undefined && to.run !== this.route.run) next.query = { ...to.query };
+    if (next.feature !== this.route.feature && !to.query?.game) delete next.query.game;
     this.#at(route.write(next), replace);
   }
 
   link(to: { page?: Page; run?: string; feature?: number; query?: Record<string, string> }): string {
     const other = to.run !== undefined && to.run !== this.route.run;
-    return route.write({ ...this.route, ...to, query: other ? { ...to.query } : { ...this.route.query, ...to.query } });
+    const next = { ...this.route, ...to, query: other ? { ...to.query } : { ...this.route.query, ...to.query } };
+    if (next.feature !== this.route.feature && !to.query?.game) delete next.query.game;
+    return route.write(next);
   }
 
   #at(hash: string, replace: boolean): void {
     if (hash === location.hash) return;
     if (replace) history.replaceState(null, "", hash);
     else history.pushState(null, "", hash);
-    this.route = route.read(hash);
+    this.#read();
+  }
+
+  #read(): void {
+    this.route = route.read(location.hash);
+    if (this.route.page === "feature") this.last = this.route.feature;
   }
 
   set(query: Record<string, string>, replace = true): void {
