@@ -78,7 +78,7 @@ function write({ folder, manifest, columns, blocks, features, rows, extra }: Wri
   );
   files["manifest.json"] = JSON.stringify({
     version: "unweave.view/1", target: "", d_in: 128, d_sae: features,
-    made: { by: "0.1.0", hash: "1f0c9a77", dictionary: "d".repeat(64), evaluation: null },
+    made: { hash: "1f0c9a77", dictionary: "d".repeat(64), evaluation: null },
     bins: { per_octave: PER_OCTAVE }, window: { before: 12, after: 6 },
     effects: { kind: "direct", title: "Direct effect on the logits", help: "Decoder row times the unembedding." },
     groups: [
@@ -226,7 +226,7 @@ export function games(folder: string, features = 64, seed = 1, rowsN = 40): void
     });
   const blocks = fired.map((list, f) => {
     const block = blockOf(f, list, positions, S, features, draw);
-    block.logits = { values: Array.from({ length: 64 }, (_, s) => (rules.CENTRE.includes(s) ? null : s === f ? 1.4 : (draw() - 0.5) * 0.5)), mean: 0, sd: 0.2 };
+    block.logits = { values: Array.from({ length: 64 }, (_, s) => (rules.CENTRE.includes(s) ? null : s === f ? 1.4 : (draw() - 0.5) * 0.5)), sd: 0.2 };
     const n = Math.max(1, list.length);
     const [mine, theirs, empty] = [0, 1, 2].map((state) => Array.from({ length: 64 }, (_, s) => whenOn[f][state][s] / n - share[state][s] / positions));
     block.board = { mine, theirs, empty };
@@ -243,7 +243,7 @@ export function games(folder: string, features = 64, seed = 1, rowsN = 40): void
     folder, features, blocks: features > 64 ? () => blocks[0] : blocks, rows: { tokens, kind, length: S },
     manifest: {
       kind: "games", run: "games", subject: "othello()", site: "mlp_in.1", method: "topk(k=16)",
-      data: { what: "games", split: "test", seed: 1, rows: rowsN, positions, length: S, text: null },
+      data: { what: "games", split: "test", seed: 1, asked: rowsN, rows: rowsN, positions, length: S, text: null },
       summary: { l0: 15.9, alive: features - 1, dead: 1 }, scores: SCORES, symmetries,
     },
     columns: [
@@ -320,7 +320,7 @@ export function text(folder: string, features = 32, seed = 2): void {
   const blocks = fired.map((list, f) => {
     const block = blockOf(f, list, positions, length, features, draw);
     const logit = (sign: number) => Array.from({ length: 10 }, (_, i) => [(f + i * 3 + (sign > 0 ? 1 : 2)) % V, sign * (2 - i / 6)] as [number, number]);
-    block.logits = { top: logit(1), bottom: logit(-1), mean: 0, sd: 0.2 };
+    block.logits = { top: logit(1), bottom: logit(-1), sd: 0.2 };
     const by = new Map<number, number>();
     for (const [row, at] of list) by.set(tokens[row * length + at], (by.get(tokens[row * length + at]) ?? 0) + 1);
     block.tokens = [...by].sort((a, b) => b[1] - a[1]).slice(0, 10).map(([id, n]) => [id, n, counts[id]]);
@@ -332,7 +332,7 @@ export function text(folder: string, features = 32, seed = 2): void {
     folder, features, blocks, rows: { tokens, kind, length },
     manifest: {
       kind: "text", run: "text", subject: "huggingface('tiny')", site: "resid_post.1", method: "jumprelu(l0=8)",
-      data: { what: "text", split: "test", seed: 1, rows: rowsN, positions, length, text: "stdlib()" },
+      data: { what: "text", split: "test", seed: 1, asked: rowsN, rows: rowsN, positions, length, text: "stdlib()" },
       summary: { l0: 7.9, alive: features - 1, dead: 1 }, scores: null,
     },
     columns: [

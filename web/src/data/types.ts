@@ -38,9 +38,9 @@ export interface Manifest {
   method: string;
   d_in: number;
   d_sae: number;
-  made: { by: string; hash: string; dictionary: string; evaluation: string | null };
+  made: { hash: string; dictionary: string; evaluation: string | null };
   data: {
-    what: string; split: string; seed: number; rows: number; positions: number; length: number; text: string | null;
+    what: string; split: string; seed: number; asked: number; rows: number; positions: number; length: number; text: string | null;
   };
   summary: Record<string, number>;
   scores: { rows: ScoreRow[]; metrics: Record<string, Metric> } | null;
@@ -90,7 +90,7 @@ export interface Block {
     apart: [number, number, number][];
   };
   logits:
-    | { values?: (number | null)[]; top?: [number, number][]; bottom?: [number, number][]; mean: number; sd: number }
+    | { values?: (number | null)[]; top?: [number, number][]; bottom?: [number, number][]; sd: number }
     | null;
   board?: { mine: number[]; theirs: number[]; empty: number[] };
   last?: number[];

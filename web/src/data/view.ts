@@ -138,16 +138,34 @@ export class View {
 
   /** AUROC of every feature for one label; NaN where it is undefined, null where the view has no truth. */
   async truth(label: number, within: boolean): Promise<Float32Array | null> {
-    if (!this.manifest.files["truth.safetensors"]) return null;
-    const file = this.#kept("truth file", async () => new Ranged(address(this.run, "truth.safetensors")));
-    const header = await this.#kept("truth header", async () => {
-      const length = Number(new DataView(await (await (await file).read(0, 8)).arrayBuffer()).getBigUint64(0, true));
-      const arrays = JSON.parse(await (await (await file).read(8, 8 + length)).text()) as Record<string, { data_offsets: [number, number] }>;
-      return { arrays, at: 8 + length };
+    return (await this.#truth(label, label + 1, within))?.[0] ?? null;
+  }
+
+  /** Of each label (-1 for none) the best AUROC of any feature; null where none is defined. The labels lie close together. */
+  async bestOf(labels: number[], within: boolean): Promise<(number | null)[] | null> {
+    const known = labels.filter((label) => label >= 0);
+    const first = Math.min(...known);
+    const rows = await this.#truth(first, Math.max(...known) + 1, within);
+    return rows && labels.map((label) => {
+      let best = -1;
+      for (const value of label < 0 ? [] : rows[label - first]) if (value > best) best = value;
+      return best < 0 ? null : best;
     });
-    const from = header.at + header.arrays[within ? "auroc_within" : "auroc"].data_offsets[0] + 2 * this.n * label;
-    const row = new Uint16Array(await (await (await file).read(from, from + 2 * this.n)).arrayBuffer());
-    return Float32Array.from(row, (value) => (value === 65535 ? NaN : value / 65534));
+  }
+
+  async #truth(from: number, to: number, within: boolean): Promise<Float32Array[] | null> {
+    if (!this.manifest.files["truth.safetensors"]) return null;
+    const { file, arrays, at } = await this.#kept("truth", async () => {
+      const file = new Ranged(address(this.run, "truth.safetensors"));
+      const length = Number(new DataView(await (await file.read(0, 8)).arrayBuffer()).getBigUint64(0, true));
+      const arrays = JSON.parse(await (await file.read(8, 8 + length)).text()) as Record<string, { data_offsets: [number, number] }>;
+      return { file, arrays, at: 8 + length };
+    });
+    const start = at + arrays[within ? "auroc_within" : "auroc"].data_offsets[0];
+    const bytes = await (await file.read(start + 2 * this.n * from, start + 2 * this.n * to)).arrayBuffer();
+    return Array.from({ length: to - from }, (_, i) =>
+      Float32Array.from(new Uint16Array(bytes, 2 * this.n * i, this.n), (value) => (value === 65535 ? NaN : value / 65534)),
+    );
   }
 
   #kept<T>(name: string, make: () => Promise<T>): Promise<T> {

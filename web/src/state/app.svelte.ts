@@ -2,6 +2,7 @@
 
 import { address, json, post, Problem, whole } from "../data/files";
 import * as notes from "../data/notes";
+import { visible } from "../data/pieces";
 import { order } from "../data/order";
 import type { Fields } from "../data/query";
 import type { Note, Runs } from "../data/types";
@@ -10,12 +11,28 @@ import { keep, kept } from "./keep";
 import * as route from "./route";
 import type { Page, Route } from "./route";
 
+interface To {
+  page?: Page;
+  run?: string;
+  feature?: number;
+  query?: Record<string, string>;
+}
+
+/** What addresses say on every page, and what on one. */
+const ALWAYS = ["q", "sort", "pin", "embed"];
+const OWN: Record<Page, string[]> = {
+  runs: ["group"], dictionary: ["colour"], feature: ["game"], lab: ["play", "text", "edit", "at"], board: ["square", "state", "by"],
+  lists: ["tag"], compare: ["a", "b"],
+};
+
 class App {
   route = $state.raw<Route>(route.read(location.hash));
   runs = $state.raw<Runs | null>(null);
   runsProblem = $state("");
   view = $state.raw<View | null>(null);
   problem = $state("");
+  /** The map: two coordinates a feature. It comes after the table. */
+  xy = $state.raw<ArrayLike<number> | null>(null);
   events = $state.raw<Note[]>([]);
   /** A short message, for as long as it matters. */
   message = $state("");
@@ -38,7 +55,7 @@ class App {
     }
     return names;
   });
-  #fields = $derived(this.view ? fieldsOf(this.view, this.said, this.names) : null);
+  #fields = $derived(this.view ? fieldsOf(this.view, this.said, this.names, this.xy) : null);
   #found = $derived.by(() => this.#order());
   /** The features of the table, in its order. */
   rows = $derived(this.#found.rows);
@@ -67,19 +84,22 @@ class App {
     }
   }
 
-  /** Another place; what is not said stays as it is, but for the feature's own settings. */
-  go(to: { page?: Page; run?: string; feature?: number; query?: Record<string, string> }, replace = false): void {
-    const next: Route = { ...this.route, ...to, query: { ...this.route.query, ...to.query } };
-    if (to.run !== undefined && to.run !== this.route.run) next.query = { ...to.query };
-    if (next.feature !== this.route.feature && !to.query?.game) delete next.query.game;
-    this.#at(route.write(next), replace);
+  /** Another place; what is not said stays as it is, as far as it means something there. */
+  #next(to: To): Route {
+    const next: Route = { ...this.route, ...to };
+    const away = next.run !== this.route.run || (next.page === "runs") !== (this.route.page === "runs");
+    const query = away ? { ...to.query } : { ...this.route.query, ...to.query };
+    if (next.feature !== this.route.feature && !to.query?.game) delete query.game;
+    const known = [...ALWAYS, ...OWN[next.page]];
+    return { ...next, query: Object.fromEntries(Object.entries(query).filter(([name]) => known.includes(name))) };
   }
 
-  link(to: { page?: Page; run?: string; feature?: number; query?: Record<string, string> }): string {
-    const other = to.run !== undefined && to.run !== this.route.run;
-    const next = { ...this.route, ...to, query: other ? { ...to.query } : { ...this.route.query, ...to.query } };
-    if (next.feature !== this.route.feature && !to.query?.game) delete next.query.game;
-    return route.write(next);
+  go(to: To, replace = false): void {
+    this.#at(route.write(this.#next(to)), replace);
+  }
+
+  link(to: To): string {
+    return route.write(this.#next(to));
   }
 
   #at(hash: string, replace: boolean): void {
@@ -118,6 +138,11 @@ class App {
     return this.names.get(id)?.text ?? "";
   }
 
+  /** A feature's name; of one that has none and is of text, its most frequent token. */
+  title(id: number): string {
+    return this.name(id) || (this.view?.columns.get("top_token") ? `“${visible(String(this.view.shown("top_token", id)), true)}”` : "");
+  }
+
   async loadRuns(): Promise<void> {
     try {
       this.runs = await json<Runs>("runs.json");
@@ -135,7 +160,10 @@ class App {
       const view = await View.open(run);
       if (this.route.run !== run) return; // another was asked for meanwhile
       this.events = view.events;
+      this.xy = null;
       this.view = view;
+      const xy = await view.map().catch(() => null);
+      if (this.view === view) this.xy = xy;
     } catch (error) {
       this.problem = error instanceof Problem ? error.message : `The view of ${run} cannot be shown: ${String(error)}`;
     }
@@ -204,7 +232,7 @@ function pinned(text = ""): number[] {
   return [...new Set(text.split(",").filter((part) => /^\d+$/.test(part)).map(Number))];
 }
 
-function fieldsOf(view: View, said: Map<number, notes.Said>, names: App["names"]): Fields {
+function fieldsOf(view: View, said: Map<number, notes.Said>, names: App["names"], xy: App["xy"]): Fields {
   // Made when a word is first looked for; until then no text is put together.
   let texts: string[] | undefined;
   const categories = view.manifest.columns.filter((column) => column.kind !== "number");
@@ -215,13 +243,14 @@ function fieldsOf(view: View, said: Map<number, notes.Said>, names: App["names"]
     return parts.join("\n").toLowerCase();
   };
   return {
-    names: ["id", "name", "star", "tag", "notes", ...view.columns.keys()],
+    names: ["id", "name", "star", "tag", "notes", "x", "y", ...view.columns.keys()],
     column: (name) => {
       if (name === "id") return (row) => row;
       if (name === "name") return (row) => names.get(row)?.text ?? "";
       if (name === "star") return (row) => (said.get(row)?.starred ? 1 : 0);
       if (name === "tag") return (row) => said.get(row)?.tags.join(" ") ?? "";
       if (name === "notes") return (row) => said.get(row)?.notes.length ?? 0;
+      if (name === "x" || name === "y") return xy ? (row) => xy[2 * row + (name === "y" ? 1 : 0)] : () => undefined;
       const kind = view.columns.get(name)?.kind;
       const values = view.values(name);
       if (!values) return undefined;

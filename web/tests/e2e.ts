@@ -1,0 +1,403 @@
+// The built page in Debian's Chromium, on small views: what a person does, from opening it to a link in a new tab.
+// With SHOTS=FOLDER every page's picture is kept there, light and dark, wide and narrow.
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium, type Browser, type BrowserContext, type Page } from "playwright-core";
+import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, test } from "vitest";
+import { demo, games, runs } from "./fixture";
+import { PAGE, serve, type Running } from "./server";
+
+const folder = mkdtempSync(join(tmpdir(), "unweave-"));
+let browser: Browser;
+let context: BrowserContext;
+let page: Page;
+let server: Running;
+let wrong: string[] = [];
+
+beforeAll(async () => {
+  demo(folder, true);
+  server = await serve(folder, true);
+  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
+}, 60000);
+afterAll(async () => {
+  await browser?.close();
+  await server?.close();
+});
+beforeEach(async () => {
+  wrong = [];
+  context = await browser.newContext({ viewport: { width: 1280, height: 860 }, acceptDownloads: true });
+  page = await watched(context);
+});
+afterEach(async () => {
+  await context.close();
+  expect(wrong).toEqual([]);
+});
+
+/** A page whose errors, and requests to any other host, are failures. */
+async function watched(from: BrowserContext): Promise<Page> {
+  const opened = await from.newPage();
+  opened.setDefaultTimeout(15000);
+  opened.on("pageerror", (error) => wrong.push(error.message));
+  opened.on("console", (message) => message.type() === "error" && !message.text().includes("404") && wrong.push(message.text()));
+  opened.on("request", (request) => {
+    if (!/^(http:\/\/127\.0\.0\.1:|data:|blob:)/.test(request.url())) wrong.push(`asked ${request.url()}`);
+  });
+  return opened;
+}
+
+const open = async (hash: string, base = server.url): Promise<void> => {
+  await page.goto("about:blank");
+  await page.goto(base + hash);
+  await page.waitForSelector("main .page > *");
+};
+const text = async (selector: string): Promise<string> => (await page.locator(selector).first().innerText()).trim();
+const ids = (): Promise<string[]> => page.locator(".line .id").allInnerTexts();
+const feature = (id: number): Promise<unknown> => page.waitForSelector(`article[data-feature="${id}"]`);
+const rows = (): Promise<number> => page.locator("[role=grid]").getAttribute("aria-rowcount").then((n) => Number(n) - 1);
+
+describe("runs", () => {
+  test("are listed, filtered and opened; a damaged one hides no other", async () => {
+    await open("#/");
+    expect(await page.locator("tbody tr").count()).toBe(4);
+    expect(await text("main")).toContain("broken/config.json is damaged");
+    await page.fill("#search", 'method=="topk(k=16)" and l0<40');
+    await page.waitForFunction(() => document.querySelectorAll("tbody tr").length === 1);
+    await page.fill("#search", "l0>");
+    expect(await text("[role=alert]")).toContain("a value is missing");
+    await page.fill("#search", "");
+    await page.click("text=sweep/topk-64-b");
+    await page.waitForSelector("h1:has-text('sweep/topk-64-b')");
+    expect(page.url()).toContain("#/d/sweep:topk-64-b");
+  });
+});
+
+describe("the table", () => {
+  test("sorts, by several keys with shift", async () => {
+    await open("#/d/topk-64");
+    await page.click("[role=columnheader] button:has-text('Density')");
+    const density = await page.locator(".line [role=gridcell]:nth-child(3)").allInnerTexts();
+    const numbers = density.slice(0, 10).map(Number);
+    expect(numbers).toEqual([...numbers].sort((a, b) => b - a));
+    expect(await page.locator("[aria-sort=descending]").count()).toBe(1);
+    await page.click("[role=columnheader] button:has-text('Name')", { modifiers: ["Shift"] });
+    expect(page.url()).toContain("sort=-density,-name");
+  });
+
+  test("filters and searches; a brush writes the filter", async () => {
+    await open("#/d/topk-64");
+    await page.keyboard.press("/");
+    await page.keyboard.type("corner");
+    await page.waitForFunction(() => document.querySelector("[role=grid]")?.getAttribute("aria-rowcount") === "2");
+    expect(await ids()).toEqual(["9"]);
+    await page.fill("#search", "auroc>0.95");
+    await page.waitForFunction(() => Number(document.querySelector("[role=grid]")?.getAttribute("aria-rowcount")) > 2);
+    expect(await rows()).toBeLessThan(64);
+    await page.fill("#search", "densty>1");
+    expect(await text(".search [role=alert]")).toBe("There is no column “densty”; there is “density”.");
+    await page.fill("#search", "");
+    const chart = page.locator("svg[aria-label='Histogram of AUROC']");
+    await chart.scrollIntoViewIfNeeded();
+    const box = (await chart.boundingBox())!;
+    await page.mouse.move(box.x + box.width * 0.6, box.y + 30);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width * 0.8, box.y + 30, { steps: 4 });
+    await page.mouse.up();
+    await page.waitForFunction(() => location.hash.includes("auroc"));
+    expect(await page.locator(".chips button").count()).toBe(2);
+    expect(await rows()).toBeLessThan(64);
+    await page.click(".chips button >> nth=0");
+    expect(await page.locator(".chips button").count()).toBe(1);
+  });
+
+  test("holds 131,072 rows: it opens, sorts, filters and scrolls", async () => {
+    games(join(folder, "data", "large"), 131072, 4, 4);
+    await open("#/d/large");
+    expect(await rows()).toBe(131072);
+    const took = async (what: () => Promise<unknown>): Promise<number> => {
+      const began = performance.now();
+      await what();
+      return performance.now() - began;
+    };
+    const sort = await took(async () => {
+      await page.click("[role=columnheader] button:has-text('Density')");
+      await page.waitForSelector("[aria-sort=descending]");
+    });
+    const filter = await took(async () => {
+      await page.fill("#search", "density>0.1");
+      await page.waitForFunction(() => document.querySelector("[role=grid]")?.getAttribute("aria-rowcount") !== "131073");
+    });
+    const longest = await page.evaluate(async () => {
+      const box = document.querySelector("[role=grid]")!;
+      let [most, before] = [0, performance.now()];
+      for (let i = 0; i < 40; i++) {
+        box.scrollTop = i * 3000;
+        await new Promise(requestAnimationFrame);
+        const now = performance.now();
+        most = Math.max(most, now - before);
+        before = now;
+      }
+      return most;
+    });
+    console.info(`131,072 rows: sort ${sort.toFixed(0)} ms, filter ${filter.toFixed(0)} ms, longest frame in a scroll ${longest.toFixed(0)} ms`);
+    expect(await page.locator(".line").count()).toBeLessThan(120);
+    expect(sort).toBeLessThan(5000);
+    expect(filter).toBeLessThan(5000);
+  }, 120000);
+});
+
+describe("a feature of games", () => {
+  test("goes on with j and k in the table's order, [ and ] by number, Esc back", async () => {
+    await open("#/d/topk-64/f/19?sort=-density");
+    await feature(19);
+    const order = await page.evaluate(() => [...document.querySelectorAll(".line .id")].map((each) => each.textContent!.trim()));
+    const at = order.indexOf("19");
+    await page.keyboard.press("j");
+    await feature(Number(order[at + 1]));
+    await page.keyboard.press("k");
+    await feature(19);
+    await page.keyboard.press("]");
+    await feature(20);
+    await page.keyboard.press("g");
+    await page.keyboard.type("13");
+    await page.keyboard.press("Enter");
+    await feature(13);
+    expect(await text("main")).toContain("never active");
+    await page.keyboard.press("r");
+    await page.waitForFunction(() => document.querySelector("article[data-feature]")?.getAttribute("data-feature") !== "13");
+    await page.keyboard.press("Escape");
+    await page.waitForSelector("h1:has-text('topk-64')");
+    await page.goBack();
+    await page.waitForSelector("article[data-feature]");
+  });
+
+  test("moves to the next within a blink", async () => {
+    await open("#/d/topk-64/f/0");
+    await feature(0);
+    await page.waitForTimeout(500); // the next ones are fetched ahead
+    const spent = await page.evaluate(async () => {
+      const began = performance.now();
+      dispatchEvent(new KeyboardEvent("keydown", { key: "j", bubbles: true }));
+      document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "j", bubbles: true }));
+      while (document.querySelector("article")?.dataset.feature === "0") await new Promise((resolve) => setTimeout(resolve));
+      return performance.now() - began;
+    }).catch(() => NaN);
+    console.info(`next feature: ${spent.toFixed(0)} ms`);
+    expect(spent).toBeLessThan(1000);
+  });
+
+  test("scrubs a game, and the address says where", async () => {
+    await open("#/d/topk-64/f/19");
+    await feature(19);
+    const ply = Number(/ply (\d+)/.exec(await text(".scrubber output"))![1]);
+    await page.keyboard.press("ArrowLeft");
+    expect(await text(".scrubber output")).toContain(`ply ${ply - 1} `);
+    await page.waitForFunction(() => location.hash.includes("game="));
+    expect(page.url()).toContain(`.${ply - 2}`);
+    await page.click("button:has-text('Mine and theirs')");
+    expect(await page.locator(".big .disc.mine").count()).toBe(1);
+    await page.click("button:has-text('By quantile')");
+    expect(await text(".examples h3")).toContain("of its activations");
+    await page.click(".examples .small >> nth=3");
+    expect(await page.locator(".small.here").count()).toBe(1);
+  });
+
+  test("leads from a square to all features that classify it", async () => {
+    await open("#/d/topk-64/f/19");
+    await feature(19);
+    await page.locator("svg[aria-label='AUROC of each square being mine'] [data-square='42']").click();
+    await page.waitForSelector("h2:has-text('c6 is mine')");
+    expect(await text("ol li a")).toBe("42");
+    await page.locator("svg [data-square='19']").click();
+    await page.waitForSelector("h2:has-text('d3 is mine')");
+    await page.click("button:has-text('legal')");
+    await page.waitForSelector("h2:has-text('d3 is legal')");
+    await page.click("ol li a");
+    await page.waitForSelector("article[data-feature]");
+  });
+
+  test("is pinned and compared with another dictionary", async () => {
+    await open("#/d/topk-64/f/19");
+    await feature(19);
+    await page.keyboard.press("p");
+    await page.waitForSelector(".tray article");
+    await page.keyboard.press("c");
+    await page.waitForSelector("h1:has-text('Compare')");
+    await page.waitForSelector(".cards article");
+    await page.selectOption("select[aria-label='The other dictionary']", "sweep/topk-64-b");
+    await page.waitForFunction(() => document.querySelectorAll(".cards article").length === 2);
+    await page.click("button:has-text('Match all features')");
+    await page.waitForSelector("text=have a match of cosine");
+    expect(await text("main")).toContain("difference");
+  });
+
+  test("says what other hands wrote as text", async () => {
+    await open("#/d/topk-64/f/20");
+    await feature(20);
+    expect(await text("h1")).toContain("e3 is mine");
+    await open("#/d/words/f/12");
+    await feature(12);
+    await page.click("button:has-text('At random')");
+    expect(await page.evaluate(() => document.querySelectorAll("main script").length)).toBe(0);
+    expect(await text("main")).toContain("<script>alert(1)</script>");
+  });
+});
+
+describe("notes", () => {
+  test("are saved, seen by another tab, and still there after the server's restart", async () => {
+    await open("#/d/topk-64/f/30");
+    await feature(30);
+    await page.fill("textarea", "Holds the edge. <i>really</i>");
+    await page.click("button:has-text('Save note')");
+    await page.waitForSelector(".note:has-text('<i>really</i>')");
+    await page.keyboard.press("Escape");
+    await page.click("h1");
+    await page.keyboard.press("s");
+    await page.waitForSelector("button[aria-pressed=true]:has-text('Star')");
+    await page.keyboard.press("e");
+    await page.fill("input.edit", "the edge");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("h1:has-text('the edge')");
+    await server.close();
+    server = await serve(folder, true);
+    await open("#/d/topk-64/lists");
+    expect(await text("main table")).toContain("the edge");
+    expect(await text("main table")).toContain("<i>really</i>");
+    const download = page.waitForEvent("download");
+    await page.click("button:has-text('Save as CSV')");
+    expect(readFileSync((await (await download).path())!, "utf8")).toContain('"the edge"');
+  });
+});
+
+describe("the lab", () => {
+  test("plays a game by clicking and shows what changes", async () => {
+    await open("#/d/topk-64/lab");
+    for (const square of [19, 18, 17]) {
+      await page.locator(`svg.board [data-square='${square}']`).first().click();
+      await page.waitForFunction((s) => location.hash.includes("play="), square);
+      await page.waitForTimeout(100);
+    }
+    expect(page.url()).toContain("play=d3c3b3");
+    await page.waitForSelector(".matrix .line");
+    await page.fill("input[aria-label='Feature to change']", "19");
+    await page.click("form button:has-text('Add')");
+    await page.selectOption("li select", "clamp");
+    await page.click("button.main:has-text('Run')");
+    await page.waitForSelector("svg[aria-label=\"Change of each next move's probability\"]");
+    expect(await page.locator("svg[aria-label='KL by strength']").count()).toBe(1);
+    expect(page.url()).toContain("edit=19:clamp:");
+  });
+
+  test("reads a text and goes on with it", async () => {
+    await open("#/d/words/lab");
+    await page.fill("textarea", "The cat sat <b>here</b>");
+    await page.click("button:has-text('Read')");
+    await page.waitForSelector(".tokens .token");
+    await page.fill("input[aria-label='Feature to change']", "2");
+    await page.click("form button:has-text('Add')");
+    await page.click("button.main:has-text('Run')");
+    await page.waitForSelector(".sides section");
+    expect(await text(".sides")).toContain("went home");
+  });
+});
+
+describe("a link", () => {
+  test("shows the same in a new tab", async () => {
+    await open("#/d/topk-64/f/19?sort=-max");
+    await feature(19);
+    await page.keyboard.press("p");
+    await page.fill("#search", "auroc>0.93");
+    await page.waitForFunction(() => location.hash.includes("auroc"));
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("ArrowLeft");
+    await page.waitForFunction(() => location.hash.includes("game="));
+    await page.waitForTimeout(300);
+    const [url, table, ply] = [page.url(), await ids(), await text(".scrubber output")];
+    const other = await watched(context);
+    await other.goto(url);
+    await other.waitForSelector("article[data-feature='19']");
+    await other.waitForSelector(".tray article");
+    expect(await other.locator(".line .id").allInnerTexts()).toEqual(table);
+    expect((await other.locator(".scrubber output").innerText()).trim()).toBe(ply);
+  });
+
+  test("to what is not there says so", async () => {
+    await open("#/d/topk-64/f/999");
+    expect(await text("[role=alert]")).toBe("There is no feature 999: they run from 0 to 63.");
+    await open("#/d/nothing");
+    expect(await text("[role=alert]")).toContain("There is no data/nothing/manifest.json");
+  });
+});
+
+describe("a static export", () => {
+  let python: ChildProcess;
+  afterAll(() => void python?.kill());
+
+  test("works under python's http.server on a path of its own", async () => {
+    const top = mkdtempSync(join(tmpdir(), "export-"));
+    mkdirSync(join(top, "some", "where"), { recursive: true });
+    cpSync(PAGE, join(top, "some", "where"), { recursive: true });
+    demo(join(top, "some", "where"), false);
+    const port = await new Promise<number>((resolve) => {
+      const probe = createServer().listen(0, "127.0.0.1", () => {
+        const { port: free } = probe.address() as { port: number };
+        probe.close(() => resolve(free));
+      });
+    });
+    python = spawn("python3", ["-m", "http.server", String(port), "--bind", "127.0.0.1"], { cwd: top, stdio: "ignore" });
+    for (let i = 0; i < 50; i++) {
+      if (await fetch(`http://127.0.0.1:${port}/`).then(() => true, () => false)) break;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    const base = `http://127.0.0.1:${port}/some/where/`;
+    await open("#/", base);
+    await page.click("text=topk-64 >> nth=0");
+    await page.waitForSelector("[role=grid]");
+    await page.click(".line >> nth=5");
+    await feature(5);
+    await page.keyboard.press("j");
+    await feature(6);
+    await page.keyboard.press("s");
+    expect(await text(".message")).toContain("cannot be saved");
+    await page.click("nav >> text=Lab");
+    expect(await text("main")).toContain("unweave view");
+    await page.click("nav >> text=Board");
+    await page.locator("svg [data-square='19']").click();
+    await page.waitForSelector("ol li");
+  });
+});
+
+const PAGES: Record<string, string> = {
+  runs: "#/", dictionary: "#/d/topk-64?q=auroc%3E0.94&sort=-auroc", feature: "#/d/topk-64/f/19?sort=-auroc&pin=19,42", text: "#/d/words/f/2",
+  board: "#/d/topk-64/board?square=d3&state=mine", lists: "#/d/topk-64/lists", lab: "#/d/topk-64/lab?play=d3c3b3&edit=19:clamp:5",
+  "lab-text": "#/d/words/lab?text=The+cat+sat+on+the+mat&edit=2:ablate", compare: "#/compare?a=topk-64&b=sweep/topk-64-b&pin=19,3",
+};
+
+describe.each([1280, 390])("at %i pixels", (width) => {
+  test.each(Object.entries(PAGES))("%s has no sideways scroll", async (name, hash) => {
+    runs(folder, true, [{ path: "topk-64", kind: "games", d_sae: 64 }, { path: "sweep/topk-64-b", kind: "games", d_sae: 64 }, { path: "words", kind: "text", d_sae: 32 }]);
+    await page.setViewportSize({ width, height: width > 800 ? 900 : 844 });
+    await open(hash);
+    await page.waitForTimeout(400);
+    if (name.startsWith("lab")) {
+      await page.waitForSelector(name === "lab" ? ".matrix .line" : ".token");
+      await page.click("button.main:has-text('Run')");
+      await page.waitForSelector(".kl");
+    }
+    if (name === "compare") await page.click("button:has-text('Match all')");
+    await page.waitForTimeout(300);
+    const over = await page.evaluate(() => [document.documentElement.scrollWidth - innerWidth, ...[...document.querySelectorAll("main")].map((each) => each.scrollWidth - each.clientWidth)]);
+    expect(Math.max(...over)).toBeLessThanOrEqual(0);
+    if (!process.env.SHOTS) return;
+    for (const scheme of ["light", "dark"] as const) {
+      await page.emulateMedia({ colorScheme: scheme });
+      const tall = await page.evaluate(() => Math.max(document.querySelector("main")!.scrollHeight, document.querySelector(".panes")!.scrollHeight) + 60);
+      await page.setViewportSize({ width, height: Math.min(5000, Math.max(844, tall)) });
+      await page.waitForTimeout(200);
+      await page.screenshot({ path: join(process.env.SHOTS, `${name}-${scheme}-${width}.png`) });
+    }
+  });
+});
