@@ -76,8 +76,8 @@ def load(call: str) -> Subject:
 
     A path (anything with a separator or the ending .safetensors, or a folder that exists) is short for
     `saved(path="...")`, or for `huggingface(path="...")` where the folder's config.json is of that library. Raises
-    ValueError for an unknown name, naming the nearest, and FileNotFoundError or ValueError for a model that is not there
-    or damaged.
+    ValueError for an unknown name, naming the nearest, and FileNotFoundError or ValueError for a model that is not
+    there or damaged.
     """
     is_path = call.endswith(".safetensors") or ("/" in call and "(" not in call) or Path(call).is_dir()
     if not is_path or call in set(SUBJECTS):
