@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tokenizers
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
@@ -183,6 +184,19 @@ def test_the_alphabet_is_the_tokenizers(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(ValueError, match=f"the tokenizer of .* has {V + 1} tokens, its model {V}: not a pair"):
         _ = pair(built("gpt2"), tmp_path, monkeypatch, size=V + 1).alphabet
     assert HuggingFace(built("gpt2")).alphabet == Alphabet(V)
+
+
+def test_a_tokenizer_beside_the_weights_is_used(tmp_path: Path) -> None:
+    saved(tmp_path, "gpt2")
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[PAD]": 0, "[UNK]": 1, "b": 2, "a": 3}, "[UNK]"))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]")
+    fast.save_pretrained(tmp_path)
+    subject = load(str(tmp_path))
+    assert isinstance(subject, HuggingFace)
+    assert subject.tokenizer.encode(["a b c"]) == [[3, 2, 1]]
+    assert (subject.alphabet.size, subject.alphabet.pad) == (V, 0)
+    assert [subject.alphabet.name(i) for i in (2, 3, 4)] == ["b", "a", "4"]
 
 
 @pytest.mark.parametrize("name", ["gpt2", "mamba", "bert", "distilbert", "roberta"])
