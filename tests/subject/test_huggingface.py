@@ -181,7 +181,8 @@ def test_the_language_model_within_one_that_sees() -> None:
     text = MODELS["gemma3_text"].config | {"head_dim": 4}
     sight = {"hidden_size": D, "intermediate_size": D, "num_hidden_layers": 1, "num_attention_heads": 2}
     tokens = {"image_token_index": V - 1, "boi_token_index": V - 2, "eoi_token_index": V - 3}
-    config = transformers.Gemma3Config(text, {**sight, "image_size": 8, "patch_size": 4}, 1, **tokens)
+    sight = {"image_size": 8, "patch_size": 4} | sight
+    config = transformers.Gemma3Config(text_config=text, vision_config=sight, mm_tokens_per_image=1, **tokens)
     subject = HuggingFace(transformers.Gemma3ForConditionalGeneration(config))
     assert set(subject_of("gemma3_text").sites()) & set(sites.widths(2, D, 4)) <= set(subject.sites())
     assert subject.n_positions == POSITIONS
