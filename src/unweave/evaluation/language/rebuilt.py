@@ -86,7 +86,7 @@ class Ratios:
 
 
 class Breakdown:
-    """Where in a row, and at which tokens, a dictionary does well. A position counts for the token that stands there."""
+    """Where in a row, and at which tokens, a dictionary does well: a position counts for the token there."""
 
     def __init__(self, n_positions: int, n_tokens: int) -> None:
         self._sums = {
