@@ -22,7 +22,7 @@ _OWN = [
         title="explained variance per token",
         definition="1 - |x - x_hat|^2 / |x - mean x|^2, averaged over inputs, each counting the same however far it is "
         "from the mean (those at the mean left out).",
-        source="OpenMOSS 2024, and SAELens's explained_variance_legacy, both with the mean of a batch, here that of the "
+        source="OpenMOSS 2024, and SAELens's explained_variance_legacy, both with the mean of a batch, here of the "
         "sample; the explained_variance of SAELens's training log is 1 - fvu/1 of a batch",
         null="predicting the mean: 0",
     ),
