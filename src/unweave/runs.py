@@ -37,7 +37,7 @@ from unweave.training import checkpoint, log
 from unweave.training.loop import Trainer
 
 # Games or rows of text whose activations show where the middle and the scale of a site's activations are.
-_SAMPLE = 256
+SAMPLE = 256
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ class _Group:
     def train(self, pool: Executor, on_report: Callable[[Report], None]) -> None:
         """Until all are done or `stopped` is set, with the work itself in `pool`."""
         jobs, data, batch = self.jobs, self.jobs[0].config.data, self.jobs[0].config.training.batch
-        first = self.corpus.sample("train", _SAMPLE, data.seed)
+        first = self.corpus.sample("train", SAMPLE, data.seed)
         sample = pool.submit(harvest, self.model, first, self.sites).result().vectors
         of = self.corpus.fingerprint
         ready = [
@@ -286,6 +286,6 @@ def _card(config: RunConfig, seconds: float) -> str:
 - loss: {" + ".join(f"{weight:g} * {term}" for term, (weight, _) in {**method.losses, **method.penalties}.items())}
 - objective: {config.objective}; revival: {config.revive}; encoder: {config.encoder}
 - units: it reads and writes the subject's own activations; normalisation: {config.normalise}
-- seeds: weights {config.seed}, games {config.data.seed}
+- seeds: weights {config.seed}, {"text" if config.data.text else "games"} {config.data.seed}
 - config hash: {config.hash}; config.json beside this file makes it again: `unweave train FOLDER --config config.json`
 """
