@@ -15,7 +15,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-
 _LEFT_BY_A_CRASH = r"\..*\.part|\.tmp.*"  # of files that were being written, by `replace` or by safetensors
 
 
