@@ -103,7 +103,9 @@ def _table(plan: Plan) -> Table:
     table.add_row("vectors of each", f"{plan.vectors:,}, {plan.there:,} of them there")
     table.add_row("shards", f"{plan.shards:,} of {order.live.data.sequences:,} rows, {order.dtype}")
     table.add_row("disk", f"{_bytes(plan.bytes)}, {_bytes(plan.missing)} to come, {_bytes(plan.free)} free")
-    table.add_row("memory beside the subject", f"{_bytes(plan.writing)} to write it, {_bytes(plan.reading)} to train from it")
+    table.add_row(
+        "memory beside the subject", f"{_bytes(plan.writing)} to write it, {_bytes(plan.reading)} to train from it"
+    )
     table.add_row("time", f"about {_time(plan.seconds)}")
     return table
 
