@@ -137,18 +137,21 @@ class Store:
 
     def _whole(self, chunk: int) -> int:
         """The index of a chunk's shard, when it is there."""
-        while True:
-            growing = files.in_use(self.folder)  # asked first: if it is not, what is not there now will never be
-            index = chunk if self.end is None else chunk % self.end
-            if shard_path(self.folder, index).exists():
-                return index
+        while not shard_path(self.folder, index := self._index(chunk)).exists():
+            growing = files.in_use(self.folder)
+            if shard_path(self.folder, self._index(chunk)).exists():  # it came before that was asked
+                continue
             if not growing:
                 raise ValueError(
                     f"the store {self.folder} has no shard {index}, and no process fills it: `unweave harvest` goes on "
-                    "with it, or with fewer --tokens lets it end where it does"
+                    "with it, or without --tokens lets it end where it does"
                 )
             if self._pause(1.0):
                 raise InterruptedError(f"no longer waiting for shard {index} of {self.folder}")
+        return index
+
+    def _index(self, chunk: int) -> int:
+        return chunk if self.end is None else chunk % self.end
 
     def _joined(self, path: Path, sites: Sequence[str]) -> Vectors:
         parts = {site: self._parts(site) for site in sites}

@@ -49,7 +49,7 @@ def harvest(
     order = _order(folder, subject, site, text, tokens, dtype, live.parse_settings(settings))
     if check:
         for path, wrong in fill.check(folder) if folder.is_dir() else ():
-            live.errors.print(wrong or f"{path}: whole", style=None if wrong else "dim")
+            live.errors.print(wrong or f"{path}: whole", style=None if wrong else "dim", soft_wrap=True)
     with live.stage("trying it on the first rows"):
         reckoned = reckon(order)
     live.console.print(_table(reckoned))
