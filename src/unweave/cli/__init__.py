@@ -9,6 +9,7 @@ import typer
 from unweave.cli.bench import bench
 from unweave.cli.demo import demo
 from unweave.cli.evaluate import evaluate
+from unweave.cli.harvest import harvest
 from unweave.cli.methods import methods
 from unweave.cli.pretrain import pretrain
 from unweave.cli.report import report
@@ -24,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for verb in (demo, methods, pretrain, train, evaluate, report, runs, bench, study):
+for verb in (demo, methods, pretrain, harvest, train, evaluate, report, runs, bench, study):
     app.command()(verb)
 
 
