@@ -118,11 +118,16 @@ def test_an_unreachable_name_is_one_sentence(monkeypatch: pytest.MonkeyPatch) ->
     )
 
 
-def test_a_model_that_reads_two_rows_is_refused() -> None:
+def test_a_model_that_reads_no_row_of_tokens_is_refused() -> None:
     small = {"vocab_size": V, "d_model": D, "encoder_layers": 1, "decoder_layers": 1}
     config = transformers.BartConfig(**small, encoder_attention_heads=2, decoder_attention_heads=2)
-    with pytest.raises(ValueError, match="BartForConditionalGeneration is an encoder and a decoder"):
+    with pytest.raises(ValueError, match="BartForConditionalGeneration does not read one row of tokens"):
         HuggingFace(transformers.BartForConditionalGeneration(config))
+    seeing = transformers.ViTConfig(
+        hidden_size=D, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4
+    )
+    with pytest.raises(ValueError, match="ViTModel does not read one row of tokens"):
+        HuggingFace(transformers.ViTModel(seeing))
 
 
 def test_bad_input_is_refused_in_a_sentence() -> None:

@@ -194,7 +194,7 @@ FAMILIES: dict[str, Callable[[Any], Family]] = {
 """By the `model_type` of a config, which decides where a family's models differ."""
 
 
-def language_model(model: Any) -> nn.Module:
+def language_model(model: Any) -> Any:
     """The part of a `transformers` model that reads tokens, without its head: not all of one that also sees."""
     return getattr(model.base_model, "language_model", model.base_model)
 

@@ -44,15 +44,18 @@ class HuggingFace:
 
     def __init__(self, model: Any, path: str = "") -> None:
         """Raises ValueError for a model that does not read one row of tokens."""
-        if model.config.is_encoder_decoder:
-            raise ValueError(f"{_class(model)} is an encoder and a decoder: a subject reads one row of tokens")
+        embedding = None
+        with suppress(NotImplementedError):
+            embedding = model.get_input_embeddings()
+        if model.config.is_encoder_decoder or not isinstance(embedding, nn.Embedding):
+            raise ValueError(f"{_class(model)} does not read one row of tokens, which a subject does")
         self.model, self.path = model.eval().requires_grad_(False), path
         self._config = model.config.get_text_config()
         for config in (model.config, self._config):
             # transformers 5.0.0 leaves a model changed when a forward pass that collects is broken off.
             config.use_cache = config.output_hidden_states = config.output_attentions = False
             config.return_dict = True
-        self._size: int = model.get_input_embeddings().weight.shape[0]
+        self._size = embedding.num_embeddings
         self._looks_ahead = any(getattr(part, "is_causal", True) is False for part in language_model(model).modules())
         named = places(model, self._config)
         paths = {name: Place(name, "out") for name, _ in model.named_modules() if name and name not in named}
