@@ -4,8 +4,9 @@ base              the protocol, alphabets, `load`
 sites, joined     the names of the places that can be read and edited, one or several as one
 sequences         what a subject predicts, as it is and with something else in an activation's place
 gpt               a small GPT that can be read and edited everywhere
-pretrain, muon    training one, whatever the data
-othello_training  training one on Othello, in a folder
+pretrain, muon    training one, whatever the model and the data
+training_folder   the folder in which one is trained
+othello_training  training one on Othello
 disk, card        one on disk, and what is said of it; the bundled one
 control           one that has learned nothing
 toy               one whose features are known
