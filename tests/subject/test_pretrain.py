@@ -161,6 +161,20 @@ for _ in pretrain_othello(Path({str(tmp_path)!r}), how, checkpoint_every=1): pas
     training.close()  # type: ignore[attr-defined]
 
 
+def test_what_is_done_at_a_step_is_done_before_its_checkpoint(tmp_path: Path) -> None:
+    model, path, seen = GPT(TINY.gpt), tmp_path / "checkpoint.safetensors", []
+
+    def at_step(step: int) -> None:
+        seen.append((step, files.read_tensors(path)[1]["step"] if path.exists() else 0))
+
+    source = othello_training.batches(TINY)
+    training = pretrain(
+        model, matrices(model), source, TINY.how, tmp_path, shape={}, checkpoint_every=2, at_step=at_step
+    )
+    assert len([*training]) == 5
+    assert seen == [(1, 0), (2, 0), (3, 2), (4, 2), (5, 4)]
+
+
 def test_another_training_in_the_folder_is_refused(whole: Path, tmp_path: Path) -> None:
     other = OthelloTraining(gpt=TINY.gpt, how=TINY.how, batch=8, targets="sampled")
     with pytest.raises(ValueError, match=r"belongs to another training, `unweave pretrain othello --steps 5 .* exact`"):
