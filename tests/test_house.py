@@ -154,6 +154,7 @@ def loaded_by(module: str) -> set[str]:
 
 def test_the_import_is_light() -> None:
     heavy = {"matplotlib", "scipy", "sklearn", "numba", "starlette", "uvicorn", "pytest", "jaxtyping", "beartype"}
+    heavy |= {"transformers", "tokenizers", "huggingface_hub", "datasets", "pyarrow"}
     assert heavy & loaded_by("unweave") == set()
 
 
@@ -162,7 +163,7 @@ def test_the_command_line_loads_nothing_heavy_before_it_is_needed() -> None:
 
 
 def test_subjects_load_transformers_only_when_one_is_built() -> None:
-    assert {"transformers", "datasets", "pandas"} & loaded_by("unweave.subject") == set()
+    assert {"transformers", "datasets", "pyarrow"} & loaded_by("unweave.subject") == set()
 
 
 def test_a_run_is_described_by_few_settings() -> None:
@@ -226,7 +227,7 @@ def test_figures_stand_beside_their_command(page: Path) -> None:
         assert not figures or "Made by `" in section, f"{name(page)}: {section.splitlines()[0]}: by which command?"
 
 
-@pytest.mark.parametrize("page", ["metrics", "methods"])
+@pytest.mark.parametrize("page", ["families", "metrics", "methods"])
 def test_pages_made_from_the_code_are_current(page: str) -> None:
     made = [sys.executable, ROOT / "docs" / f"{page}.py", "--print"]
     done = subprocess.run(made, capture_output=True, text=True)

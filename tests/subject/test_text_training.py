@@ -19,7 +19,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from unweave import files
-from unweave.subject import SUBJECTS, TextShape, TextTraining, disk, load, pretrain_text
+from unweave.subject import SUBJECTS, Subject, TextShape, TextTraining, disk, load, pretrain_text
 from unweave.subject.pretrain import Pretraining
 from unweave.subject.text_model import SIZES, build, dimensions, matrices
 from unweave.subject.text_training import batches, corpus
@@ -234,6 +234,27 @@ def test_the_middle_size_goes_into_the_repository() -> None:
         parameters[size] = n_layers * block + (4096 + 256 + 2) * d_model
     assert parameters["small"] < parameters["middle"] < parameters["large"]
     assert 2 * parameters["middle"] + 500_000 < 14_000_000
+
+
+def test_what_is_kept_is_a_subject(finished: tuple[TextTraining, Path]) -> None:
+    config, folder = finished
+    where = folder / "checkpoints" / "step-000002"
+    subject, model = load(str(where)), AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32)
+    tokens = torch.randint(1, 300, (2, 32))
+    assert isinstance(subject, Subject)
+    assert torch.equal(subject.run(tokens), model(input_ids=tokens).logits)
+    assert subject.read(tokens, ["resid_post.1"])["resid_post.1"].shape == (2, 32, config.model.d_model)
+
+
+def test_the_bundled_model_is_found(
+    finished: tuple[TextTraining, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "text").symlink_to(finished[1] / "checkpoints" / "step-000004")
+    monkeypatch.setattr(disk, "package_files", lambda _: tmp_path)
+    there = load(str(finished[1] / "checkpoints" / "step-000004"))
+    tokens = torch.randint(1, 300, (2, 32))
+    assert torch.equal(load("text()").run(tokens), there.run(tokens))
 
 
 def test_without_the_bundled_model_it_is_said_how_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from unweave import files
 from unweave.config import from_dict
 from unweave.subject.base import SUBJECTS, Alphabet, Subject
 from unweave.subject.gpt import GPT, GPTConfig
+from unweave.subject.huggingface import huggingface
 
 # A file that goes into the repository may have 16 MB; the header takes its part.
 SHARD_BYTES = 15_000_000
@@ -87,7 +88,7 @@ def text() -> Subject:
             "this installation has no bundled language model: install one that has, or make one by "
             "`unweave pretrain text --out models/text` and name its folder, models/text/model"
         )
-    return SUBJECTS["huggingface"](path=str(folder))
+    return huggingface(str(folder))
 
 
 def build(config: GPTConfig, tensors: dict[str, Tensor], where: str, alphabet: Alphabet | None = None) -> GPT:
