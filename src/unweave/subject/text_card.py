@@ -7,6 +7,7 @@ Shapes: G rows, S positions, V vocabulary.
 from __future__ import annotations
 
 import math
+import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def export_text(folder: Path, device: torch.device | str = "cpu") -> dict[str, A
         "source": files.read_json(folder / "source.json")
         | {"documents": train.documents, "tokens": train.tokens, "bytes": train.bytes},
         "hours": round(rows[-1]["seconds"] / 3600, 2) if rows else None,
-        "machine": machine(torch.device(device)),
+        "machine": f"{machine(torch.device(device))}, Python {platform.python_version()}",
         "figures": asdict(figures),
         "files": hashes(sorted((folder / "model").iterdir())),
     }
