@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,13 @@ def test_a_special_name_in_a_text_is_text(ours: Tokenizer, bert: Path) -> None:
     assert not {*found.specials} & {*found.encode(["the [SEP] dog [PAD]"])[0]}
 
 
+def test_a_copy_is_the_same(ours: Tokenizer) -> None:
+    text = f"a{tokenizer.END}b"
+    for copied in (copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):
+        assert copied.encode([text]) == ours.encode([text])
+        assert copied.fingerprint == ours.fingerprint
+
+
 def test_a_tokenizer_that_cuts_texts_off_does_not(ours: Tokenizer) -> None:
     backend = tokenizers.Tokenizer.from_str(ours._backend.to_str())
     backend.enable_truncation(2)
@@ -160,6 +169,15 @@ def test_a_tokenizer_cannot_be_trained_on_nothing() -> None:
         tokenizer.train([Document("", "a")], 256)
     with pytest.raises(ValueError, match="there is no document to train a tokenizer on"):
         tokenizer.train([], 300)
+
+
+def test_a_source_that_fails_says_so() -> None:
+    def documents() -> Iterator[Document]:
+        yield Document("", "some text")
+        raise ValueError("corpus.jsonl, line 2: damaged")
+
+    with pytest.raises(ValueError, match=r"corpus\.jsonl, line 2: damaged"):
+        tokenizer.train(documents(), 300)
 
 
 def nothing(folder: Path) -> None:
