@@ -16,7 +16,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from tiny_models import MODELS, POSITIONS, D, V, built, ids, subject_of
 
-from unweave.subject import SUBJECTS, Alphabet, huggingface, load
+from unweave.subject import SUBJECTS, Alphabet, huggingface, load, sites
 from unweave.subject.huggingface import HuggingFace
 
 
@@ -172,9 +172,25 @@ def test_a_family_without_a_row_has_its_modules() -> None:
 def test_a_module_that_is_called_twice_is_no_site() -> None:
     small = {"hidden_size": D, "embedding_size": 8, "intermediate_size": 24, "num_attention_heads": 2}
     model = transformers.AlbertModel(transformers.AlbertConfig(vocab_size=V, **small, num_hidden_layers=3))
-    sites = HuggingFace(model).sites()
-    assert "embeddings" in sites
-    assert not [site for site in sites if "albert_layers" in site]
+    known = HuggingFace(model).sites()
+    assert "embeddings" in known
+    assert not [site for site in known if "albert_layers" in site]
+
+
+def test_the_language_model_within_one_that_sees() -> None:
+    text = MODELS["gemma3_text"].config | {"head_dim": 4}
+    sight = {"hidden_size": D, "intermediate_size": D, "num_hidden_layers": 1, "num_attention_heads": 2}
+    tokens = {"image_token_index": V - 1, "boi_token_index": V - 2, "eoi_token_index": V - 3}
+    config = transformers.Gemma3Config(text, {**sight, "image_size": 8, "patch_size": 4}, 1, **tokens)
+    subject = HuggingFace(transformers.Gemma3ForConditionalGeneration(config))
+    assert set(subject_of("gemma3_text").sites()) & set(sites.widths(2, D, 4)) <= set(subject.sites())
+    assert subject.n_positions == POSITIONS
+    rows = ids().clamp(max=V - 4)
+    hidden = subject.model(rows, output_hidden_states=True).hidden_states
+    assert torch.equal(subject.read(rows, ["resid_post.0"])["resid_post.0"], hidden[1])
+    causal = subject.read(torch.cat([rows[:, :-1], rows[:, :1]], 1), ["resid_post.1"])["resid_post.1"]
+    torch.testing.assert_close(causal[:, :-1], subject.read(rows, ["resid_post.1"])["resid_post.1"][:, :-1])
+    assert not subject._looks_ahead  # its sight does
 
 
 def test_the_alphabet_is_the_tokenizers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,9 +222,9 @@ def test_padding_at_the_end_changes_nothing_before_it(
     pad = 1
     subject = pair(built(name), tmp_path, monkeypatch, pad=pad)
     padded = torch.cat([ids(), torch.full((3, 2), pad)], 1)
-    sites = ["embed", "resid_post.1"]
-    alone, beside = subject.read(ids(), sites), subject.read(padded, sites)
-    for site in sites:
+    both = ["embed", "resid_post.1"]
+    alone, beside = subject.read(ids(), both), subject.read(padded, both)
+    for site in both:
         torch.testing.assert_close(beside[site][:, :7], alone[site])
     torch.testing.assert_close(subject.run(padded)[:, :7], subject.run(ids()))
 

@@ -194,14 +194,18 @@ FAMILIES: dict[str, Callable[[Any], Family]] = {
 """By the `model_type` of a config, which decides where a family's models differ."""
 
 
+def language_model(model: Any) -> nn.Module:
+    """The part of a `transformers` model that reads tokens, without its head: not all of one that also sees."""
+    return getattr(model.base_model, "language_model", model.base_model)
+
+
 def places(model: nn.Module, config: Any) -> dict[str, Place]:
     """The named sites of a `transformers` model and where they are; none for a family without a row. config: of the
     language model in it."""
     if config.model_type not in FAMILIES:
         return {}
     family = FAMILIES[config.model_type](config)
-    base: Any = model.base_model
-    base = getattr(base, "language_model", base)  # of a model that also sees
+    base = language_model(model)
     root = next(name for name, module in model.named_modules() if module is base)
     blocks = ".".join(part for part in (root, family.blocks) if part)
     every = {"embed": Place(f"{blocks}.0", "in")}

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from unweave.registry import nearest
 from unweave.subject.base import SUBJECTS, Alphabet, Edit
-from unweave.subject.families import places
+from unweave.subject.families import language_model, places
 from unweave.subject.sites import resolve
 from unweave.subject.taps import Place, tapped
 
@@ -53,7 +53,7 @@ class HuggingFace:
             config.use_cache = config.output_hidden_states = config.output_attentions = False
             config.return_dict = True
         self._size: int = model.get_input_embeddings().weight.shape[0]
-        self._looks_ahead = any(getattr(module, "is_causal", True) is False for module in model.modules())
+        self._looks_ahead = any(getattr(part, "is_causal", True) is False for part in language_model(model).modules())
         named = places(model, self._config)
         paths = {name: Place(name, "out") for name, _ in model.named_modules() if name and name not in named}
         self._places: dict[str, Place] = {**named, **paths}
