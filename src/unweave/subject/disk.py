@@ -13,9 +13,9 @@ from torch import Tensor
 
 from unweave import files
 from unweave.config import from_dict
-from unweave.subject.base import SUBJECTS, Alphabet, Subject
+from unweave.subject.base import SUBJECTS, Alphabet
 from unweave.subject.gpt import GPT, GPTConfig
-from unweave.subject.huggingface import huggingface
+from unweave.subject.huggingface import HuggingFace, huggingface
 
 # A file that goes into the repository may have 16 MB; the header takes its part.
 SHARD_BYTES = 15_000_000
@@ -80,7 +80,7 @@ def othello() -> GPT:
 
 
 @SUBJECTS.register
-def text() -> Subject:
+def text() -> HuggingFace:
     """The language model that comes with the package. Its card lies beside it in `unweave/assets/text`."""
     folder = Path(str(package_files("unweave") / "assets" / "text"))
     if not folder.is_dir():
