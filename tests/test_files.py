@@ -188,6 +188,23 @@ def test_tensors_keep_their_gradients_to_themselves(tmp_path: Path) -> None:
     assert not files.read_tensors(tmp_path / "a.safetensors")[0]["w"].requires_grad
 
 
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "model"
+    files.replace_folder(path, lambda aside: (aside / "old").write_text("old"))
+
+    def fails(aside: Path) -> None:
+        (aside / "new").write_text("new")
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with pytest.raises(OSError, match=r"could not write .*model: .*no space left"):
+        files.replace_folder(path, fails)
+    assert only(path, "old")
+    (path.parent / f".model.{os.getpid()}.part").mkdir()  # of a process that was killed
+    files.replace_folder(path, lambda aside: (aside / "new").write_text("new"))
+    assert only(path, "new")
+    assert only(path.parent, "model")
+
+
 def test_a_folder_is_claimed_for_one_set_of_settings(tmp_path: Path) -> None:
     path = tmp_path / "new" / "settings.json"
     files.claim(path, {"a": 1, "b": {"c": (2, 3)}})

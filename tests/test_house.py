@@ -146,12 +146,24 @@ def test_the_public_surface() -> None:
     assert set(public) <= set(dir(unweave)), "a name that completion does not find"
 
 
-def test_the_import_is_light() -> None:
-    program = "import sys, json, unweave; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+def loaded_by(module: str) -> set[str]:
+    program = f"import sys, json, {module}; print(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout))
+
+
+def test_the_import_is_light() -> None:
     heavy = {"matplotlib", "scipy", "sklearn", "numba", "starlette", "uvicorn", "pytest", "jaxtyping", "beartype"}
     heavy |= {"transformers", "tokenizers", "huggingface_hub", "datasets", "pyarrow"}
-    assert heavy & set(json.loads(done.stdout)) == set()
+    assert heavy & loaded_by("unweave") == set()
+
+
+def test_the_command_line_loads_nothing_heavy_before_it_is_needed() -> None:
+    assert {"torch", "transformers", "datasets", "numba", "matplotlib"} & loaded_by("unweave.cli") == set()
+
+
+def test_subjects_load_transformers_only_when_one_is_built() -> None:
+    assert {"transformers", "datasets", "pyarrow"} & loaded_by("unweave.subject") == set()
 
 
 def test_a_run_is_described_by_few_settings() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,6 +44,22 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):  # it is gone after the renaming, and never was if its folder could not be made
             aside.unlink()
+
+
+def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a folder beside `path`, then rename it to `path`, which is never there half-filled; what was
+    there before is gone. Raises OSError with one clear sentence when it cannot be written."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed and had our number
+    try:
+        aside.mkdir(parents=True)
+        write(aside)
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(aside, path)
+    except (OSError, SafetensorError) as error:
+        raise OSError(f"could not write {path}: {error}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager

@@ -25,8 +25,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for verb in (demo, methods, pretrain, harvest, train, evaluate, report, runs, bench, study):
+for verb in (demo, methods, harvest, train, evaluate, report, runs, bench, study):
     app.command()(verb)
+app.add_typer(pretrain, name="pretrain")
 
 
 def main() -> None:
