@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache, lru_cache, partial
 from itertools import count
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from unweave.text import sources, table
 Split = games.Split
 
 
+@runtime_checkable
 class Corpus(Protocol):
     """Rows in three splits that share none. fingerprint: differs when the same settings mean other rows."""
 

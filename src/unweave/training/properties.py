@@ -112,7 +112,7 @@ def learning(name: str) -> None:
     _require(bool(first and last and last["fvu"] < first["fvu"]), "60 steps do not lower the error")
     for n, p in trainer.dictionary.named_parameters():
         _require(p.isfinite().all(), f"{n} is not finite after 60 steps")
-        _require(not torch.equal(p, before[n]), f"{n} is a parameter that nothing trains")
+        _require(not (p.requires_grad and torch.equal(p, before[n])), f"{n} is a parameter that nothing trains")
 
 
 @_property
@@ -128,7 +128,7 @@ def gradients(name: str) -> None:
     loss().backward()
     checked, eps = 0, 1e-7
     for n, p in d.named_parameters():
-        if n in d.method.own_gradient:
+        if n in d.method.own_gradient or not p.requires_grad:
             continue
         if p.grad is None:
             raise ValueError(f"{n} gets no gradient")

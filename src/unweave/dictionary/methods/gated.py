@@ -59,7 +59,7 @@ def gated(l1: float = 1.0) -> Method:
     """codes = relu(exp(r) (x - b_dec) W_enc + b_mag) where gate = (x - b_dec) W_enc + b_gate is above 0, else 0; error
     + l1 * sum over F of relu(gate) + the error of relu(gate) W_dec + b_dec, the decoder held fixed.
 
-    For decoder rows of norm 1 (training.unit_norm): otherwise a gate can shrink while its row grows.
+    For decoder rows of norm 1 (training.decoder_norm="unit"): otherwise a gate can shrink while its row grows.
     """
     if l1 < 0:
         raise ValueError(f"gated: l1 is a penalty's weight, so it cannot be negative ({l1})")

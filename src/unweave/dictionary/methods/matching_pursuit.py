@@ -43,7 +43,7 @@ class Pursuit(Coder):
 @method
 def matching_pursuit(k: int = 32) -> Method:
     """codes: k times, the largest product of a decoder row with what is left of x - b_dec, which is then taken off; the
-    error. Rows must keep norm 1 (training.unit_norm)."""
+    error. Rows must keep norm 1 (training.decoder_norm="unit")."""
 
     def coder(W_dec: Tensor) -> Coder:
         check_k("matching_pursuit", k, W_dec)
