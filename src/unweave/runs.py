@@ -37,7 +37,7 @@ from unweave.training import checkpoint, log
 from unweave.training.loop import Trainer
 
 # Games or rows of text whose activations show where the middle and the scale of a site's activations are.
-_SAMPLE = 256
+SAMPLE = 256
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ class _Group:
     def train(self, pool: Executor, on_report: Callable[[Report], None]) -> None:
         """Until all are done or `stopped` is set, with the work itself in `pool`."""
         jobs, data, batch = self.jobs, self.jobs[0].config.data, self.jobs[0].config.training.batch
-        first = self.corpus.sample("train", _SAMPLE, data.seed)
+        first = self.corpus.sample("train", SAMPLE, data.seed)
         sample = pool.submit(harvest, self.model, first, self.sites).result().vectors
         of = self.corpus.fingerprint
         ready = [
