@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -68,6 +69,22 @@ def vacant(folder: Path) -> bool:
     if not folder.is_dir():
         return not folder.exists()
     return all(re.fullmatch(r"\.lock|\..*\.part|\.tmp.*", path.name) for path in folder.iterdir())
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder`, to be filled: at the end of the block it takes that name, and if the block is left
+    in any other way it is gone. Raises ValueError where something has the name already."""
+    if not vacant(folder):
+        raise ValueError(f"{folder} exists already: choose another folder, or delete it")
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

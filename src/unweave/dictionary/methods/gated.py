@@ -32,6 +32,11 @@ class Gated(Coder):
         self.b_mag *= factor
 
     @torch.no_grad()
+    def follow_(self, by: Tensor) -> None:
+        self.b_gate += by @ self.W_enc
+        self.b_mag += by @ self.W_enc * self.r.exp()
+
+    @torch.no_grad()
     def restart_(self, features: Tensor, directions: Tensor, size: float) -> None:
         self.W_enc[:, features] = size * length_of_others(self.W_enc, features) * directions.T
         for b in (self.b_gate, self.b_mag, self.r):

@@ -36,6 +36,9 @@ class Pursuit(Coder):
     def rescale_(self, factor: float) -> None:
         """Products follow the inputs."""
 
+    def follow_(self, by: Tensor) -> None:
+        raise ValueError("matching pursuit has no bias: its products change with b_dec")
+
     def restart_(self, features: Tensor, directions: Tensor, size: float) -> None:
         """There is no encoder to begin anew."""
 
