@@ -86,6 +86,12 @@ class Trials:
         if report.values["step"] == self.steps:
             self.progress.remove_task(tasks.pop(name))
 
+    def count(self, done: int, of: int) -> None:
+        """How much of a stage without trainings is done."""
+        if "" not in self.running.tasks:
+            self.running.tasks[""] = self.progress.add_task("", total=of, numbers="")
+        self.progress.update(self.running.tasks[""], completed=done, total=of)
+
 
 @contextmanager
 def trials(quiet: bool = False) -> Iterator[Trials]:
