@@ -1,6 +1,6 @@
 """What a subject predicts, as it is and with dictionaries spliced in, over any number of rows.
 
-Rows are run part by part, and in each part everything that is compared: nothing of the size of the alphabet outlives its
+Rows are run part by part, and in each part everything that is compared: nothing of the alphabet's size outlives its
 part. Sums are float64. Shapes: G rows, S positions, N counted positions of a part, V alphabet, D width of a site.
 """
 
@@ -58,7 +58,10 @@ class Predictions:
             sums, n = dict.fromkeys(wanted, torch.zeros(())), 0
             for part in parts(self.rows, POSITIONS):
                 found = harvest(self.subject, part, wanted)
-                sums, n = {site: sums[site] + x.double().sum(0) for site, x in found.vectors.items()}, n + len(found.row)
+                sums, n = (
+                    {site: sums[site] + x.double().sum(0) for site, x in found.vectors.items()},
+                    n + len(found.row),
+                )
             if not n:
                 raise ValueError("there is nothing to replace: every position is a separator or the first of its row")
             self._means |= {site: total / n for site, total in sums.items()}

@@ -64,8 +64,8 @@ class Ratios:
 
     def __init__(self, mean: Tensor) -> None:
         self.mean = mean
-        self._sums = dict.fromkeys(("explained_variance_token/1", "mse_relative/1", "cosine/1"), 0.0)
-        self._n = dict.fromkeys(self._sums, 0)
+        self._sums: dict[str, float] = dict.fromkeys(("explained_variance_token/1", "mse_relative/1", "cosine/1"), 0.0)
+        self._n: dict[str, int] = dict.fromkeys(self._sums, 0)
 
     def update(self, x: Tensor, x_hat: Tensor) -> tuple[Tensor, Tensor]:
         """Add a part, `[R, D] float64` each; for each vector |x - x_hat|^2 and |x - mean|^2, `[R]`."""
@@ -86,7 +86,7 @@ class Ratios:
 
 
 class Breakdown:
-    """Where in a row, and at which tokens, a dictionary does well. A position counts for the token that stands there."""
+    """Where in a row, and at which tokens, a dictionary does well: a position counts for the token there."""
 
     def __init__(self, n_positions: int, n_tokens: int) -> None:
         self._sums = {
