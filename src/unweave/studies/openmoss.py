@@ -82,10 +82,10 @@ class Study:
         return RunConfig(
             subject=self.subject,
             site=site,
-            method=f"relu(l1={1.2e-4 * _WIDTH / width:.6g})",
+            method=f"relu(l1={_written(1.2e-4 * _WIDTH / width)})",
             d_sae=self.ratio * width,
             objective="by_centred_norm()",
-            start=f"independent(scale={(2 / self.ratio) ** 0.5:.6g})",
+            start=f"independent(scale={_written((2 / self.ratio) ** 0.5)})",
             normalise="each",
             b_dec=b_dec,
             revive=f"{revive}(after={max(1, self.tokens * 5000 // _STEPS)})",
@@ -109,6 +109,11 @@ class Study:
                 checkpoint_every=max(1, self.steps // 20),
             ),
         )
+
+
+def _written(value: float) -> str:
+    """Six digits of it, as a literal that is no whole number."""
+    return repr(float(f"{value:.6g}"))
 
 
 GPT2: dict[str, Any] = {
@@ -216,7 +221,7 @@ def _row(site: str, features: int, pruned: Path, tuned: Path) -> dict[str, Any]:
     }
 
 
-def _curve(path: Path) -> list[dict[str, float]]:
+def _curve(path: Path) -> list[dict[str, float | int]]:
     """How a training went: tokens, loss, unexplained variance of a batch, L0 and the share of dead features."""
     run = Run(path)
     batch = run.config.training.batch

@@ -25,19 +25,19 @@ REPORT = {
 }
 
 
-def _percent(value: float | None) -> str:
+def _percent(value: float | int | None) -> str:
     return MISSING if value is None else f"{value:.2%}"
 
 
-def _nats(value: float | None) -> str:
+def _nats(value: float | int | None) -> str:
     return MISSING if value is None else f"{value:.4f}"
 
 
-def _count(value: float | None) -> str:
+def _count(value: float | int | None) -> str:
     return MISSING if value is None else f"{value:,.0f}"
 
 
-def _gain(before: float | None, now: float | None) -> str:
+def _gain(before: float | int | None, now: float | int | None) -> str:
     return MISSING if before is None or now is None else f"{now - before:+.2%}"
 
 
