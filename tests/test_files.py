@@ -194,3 +194,19 @@ def test_a_folder_is_claimed_for_one_set_of_settings(tmp_path: Path) -> None:
     files.claim(path, {"b": {"c": [2, 3]}, "a": 1})
     with pytest.raises(ValueError, match=r"b\.c is \[2, 3\] there, 4 here; d is None there, 5 here\): choose another"):
         files.claim(path, {"a": 1, "b": {"c": 4}, "d": 5})
+
+
+def test_a_folder_is_there_as_a_whole_or_not_at_all(tmp_path) -> None:
+    with pytest.raises(KeyboardInterrupt), files.whole(tmp_path / "a") as aside:
+        (aside / "one").write_text("1")
+        assert not (tmp_path / "a").exists()
+        raise KeyboardInterrupt
+    assert [*tmp_path.iterdir()] == []
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / ".lock").touch()  # what a crash left
+    with files.whole(tmp_path / "a") as aside:
+        (aside / "one").write_text("1")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["one"]
+    with pytest.raises(ValueError, match="exists already: choose another folder"), files.whole(tmp_path / "a"):
+        pass
+    assert (tmp_path / "a" / "one").read_text() == "1"
