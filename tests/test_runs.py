@@ -227,7 +227,7 @@ def test_a_run_in_the_folder_one_stands_in_has_its_name(subject, tmp_path, monke
 
 
 def test_a_folder_that_another_process_trains_in(subject, tmp_path) -> None:
-    with files.held(tmp_path / "a"), pytest.raises(ValueError, match="a is in use: another process trains there"):
+    with files.held(tmp_path / "a"), pytest.raises(ValueError, match="a is in use: another process works there"):
         runs.train({tmp_path / "a": config(subject)})
     assert not (tmp_path / "a").exists(), "nothing was written, so nothing stays"
     (run,) = runs.train({tmp_path / "a": config(subject)})

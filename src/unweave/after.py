@@ -18,7 +18,7 @@ from unweave import files
 from unweave.activations.batches import Batch, from_everywhere, whole_rows
 from unweave.activations.buffer import Place
 from unweave.activations.corpus import Corpus, corpus
-from unweave.activations.harvest import harvest
+from unweave.activations.harvest import chunks, harvest
 from unweave.config import RunConfig, to_dict
 from unweave.dictionary import Dictionary, export
 from unweave.dictionary.objective import OBJECTIVES
@@ -123,7 +123,7 @@ def _train(shared: _Shared, tuners: Sequence[Finetuner], on_progress: OnProgress
     """What there is to report of each until all are done."""
     config, curves = shared.configs[0], [[] for _ in tuners]
     data = replace(config.data, seed=config.data.seed + 1)
-    serve = whole_rows if tuners[0].objective.end_to_end else from_everywhere
+    subject, of, sites, batch = shared.subject, shared.corpus, shared.sites, config.training.batch
 
     def update(i: int, batch: Batch) -> None:
         site, target = shared.configs[i].site, shared.configs[i].target
@@ -133,12 +133,14 @@ def _train(shared: _Shared, tuners: Sequence[Finetuner], on_progress: OnProgress
             curves[i].append(report)
 
     with ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        stream = serve(
-            shared.subject, shared.corpus, shared.sites, data, batch=config.training.batch, start=Place(), pool=pool
-        )
+        if tuners[0].objective.end_to_end:
+            stream = whole_rows(subject, of, sites, data, batch=batch, start=Place(), pool=pool)
+        else:
+            source = chunks(subject, of, sites, data)
+            stream = from_everywhere(source, data, batch=batch, start=Place(), pool=pool)
         while not tuners[0].done:
-            _, batch = next(stream)
-            for step in [pool.submit(update, i, batch) for i in range(len(tuners))]:
+            _, served = next(stream)
+            for step in [pool.submit(update, i, served) for i in range(len(tuners))]:
                 step.result()
             on_progress(tuners[0].step, tuners[0].settings.steps)
     return curves

@@ -23,7 +23,8 @@ class DataConfig:
     beginning of a document, and shorter documents are left out. specials: whether separators and first positions are
     learnt from as well.
     sequences: how many games or rows are read at a time, which is also what the shuffle mixes; seed: of their order.
-    passes: how often each vector is served before it is let go, each time in another order."""
+    passes: how often each vector is served before it is let go, each time in another order.
+    store: a folder that `unweave harvest` filled, whose activations are read instead of harvested; "" for none."""
 
     text: str = ""
     context: int = 128
@@ -32,6 +33,7 @@ class DataConfig:
     sequences: int = 2048
     passes: int = 1
     seed: int = 0
+    store: str = ""
 
     def __post_init__(self) -> None:
         for name, least in (("context", 2), ("sequences", 1), ("passes", 1)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -118,6 +119,24 @@ def stage(what: str, quiet: bool = False) -> Iterator[None]:
     with errors.status(f"{what} ..."):
         yield
     errors.print(f"{what}: {time.perf_counter() - began:.0f} s", style="dim")
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[list[int]]:
+    """A list that Ctrl-C adds to, so that a step or a shard under way is finished and nothing is lost; a second Ctrl-C
+    interrupts."""
+    asked: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(number: int, _frame: object) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def parse_settings(texts: list[str] | None) -> dict[str, Any]:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from unweave.cli.live import deferred_interrupt
 from unweave.registry import nearest
 from unweave.subject.card import export
 from unweave.subject.gpt import GPTConfig
@@ -84,7 +82,7 @@ def _train(out: Path, config: OthelloTraining, device: str) -> int:
         TextColumn("{task.fields[rate]:.0f} games/s"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar, _deferred_interrupt() as stop:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar, deferred_interrupt() as stop:
         task = bar.add_task("", total=config.how.steps, loss=float("nan"), rate=0.0)
         training = pretrain_othello(out, config, device)
         for news in training:
@@ -93,24 +91,6 @@ def _train(out: Path, config: OthelloTraining, device: str) -> int:
             if stop:
                 training.close()  # type: ignore[attr-defined]  (a generator: closing it writes the checkpoint)
     return step
-
-
-@contextmanager
-def _deferred_interrupt() -> Iterator[list[int]]:
-    """A list that Ctrl-C adds to, so that a step under way is finished and nothing is lost; a second Ctrl-C
-    interrupts."""
-    asked: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-
-    def ask(number: int, _frame: object) -> None:
-        asked.append(number)
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _show(card: dict[str, Any], out: Path) -> None:

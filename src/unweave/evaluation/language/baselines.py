@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unweave import runs
 from unweave.activations.corpus import Corpus
 from unweave.activations.harvest import harvest
+from unweave.activations.live import SAMPLE
 from unweave.config import RunConfig
 from unweave.dictionary import Dictionary
 from unweave.subject.base import Subject
@@ -20,7 +20,7 @@ from unweave.training.loop import Trainer
 def untrained(config: RunConfig, subject: Subject, corpus: Corpus) -> Dictionary:
     """The dictionary of a run before its first step."""
     sites = [site for site in (config.site, config.target) if site]
-    found = harvest(subject, corpus.sample("train", runs.SAMPLE, config.data.seed), sites).vectors
+    found = harvest(subject, corpus.sample("train", SAMPLE, config.data.seed), sites).vectors
     x, y = found[config.site], found.get(config.target)
     trainer = Trainer(config, x.shape[1], None if y is None else y.shape[1])
     trainer.fit_(x, y)
