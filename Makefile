@@ -24,6 +24,7 @@ bench: .venv/made  ## every measurement under benchmarks/
 docs: .venv/made  ## the pages under docs/ as a site under site/
 	$(BIN)/python docs/metrics.py
 	$(BIN)/python docs/methods.py
+	$(BIN)/python docs/families.py
 	$(BIN)/mkdocs build --strict --quiet
 
 clean:  ## everything made here, but not your runs

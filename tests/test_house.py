@@ -150,6 +150,7 @@ def test_the_import_is_light() -> None:
     program = "import sys, json, unweave; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     heavy = {"matplotlib", "scipy", "sklearn", "numba", "starlette", "uvicorn", "pytest", "jaxtyping", "beartype"}
+    heavy |= {"transformers", "tokenizers", "huggingface_hub", "datasets", "pyarrow"}
     assert heavy & set(json.loads(done.stdout)) == set()
 
 
@@ -214,7 +215,7 @@ def test_figures_stand_beside_their_command(page: Path) -> None:
         assert not figures or "Made by `" in section, f"{name(page)}: {section.splitlines()[0]}: by which command?"
 
 
-@pytest.mark.parametrize("page", ["metrics", "methods"])
+@pytest.mark.parametrize("page", ["families", "metrics", "methods"])
 def test_pages_made_from_the_code_are_current(page: str) -> None:
     made = [sys.executable, ROOT / "docs" / f"{page}.py", "--print"]
     done = subprocess.run(made, capture_output=True, text=True)

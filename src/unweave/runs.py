@@ -303,6 +303,6 @@ def _card(config: RunConfig, seconds: float) -> str:
 - loss: {" + ".join(f"{weight:g} * {term}" for term, (weight, _) in {**method.losses, **method.penalties}.items())}
 - objective: {config.objective}; revival: {config.revive}; encoder: {config.encoder}
 - units: it reads and writes the subject's own activations; normalisation: {config.normalise}
-- seeds: weights {config.seed}, games {config.data.seed}
+- seeds: weights {config.seed}, {"text" if config.data.text else "games"} {config.data.seed}
 - config hash: {config.hash}; config.json beside this file makes it again: `unweave train FOLDER --config config.json`
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def _bins(features: dict[str, Tensor]) -> list[tuple[float, float]]:
     edges = features["density_edges"].tolist()
     assert edges[0] == pytest.approx(1e-6)
     assert edges[-1] == 1
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 @pytest.mark.parametrize("k", [1, 5, D, 3 * D])

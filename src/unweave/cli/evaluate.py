@@ -108,7 +108,8 @@ def _on_text(runs: list[Run], rows: int, seed: int, together: Path | None, quiet
         live.console.print_json(data=found)
         return
     live.console.print(console_table(found["runs"], live.console.width))
-    if not found["runs"][0]["text"]["predictions"]:
+    predicts = found["runs"][0]["text"]["predictions"] > 0
+    if not predicts:
         live.console.print("the subject does not predict the next token: only codes and reconstructions are scored")
     for run in found["runs"]:
         if run["hurt"]:
@@ -117,4 +118,6 @@ def _on_text(runs: list[Run], rows: int, seed: int, together: Path | None, quiet
     if whole is not None:
         live.console.print("all spliced in together")
         live.console.print(console_table([whole | {"run": "together", "site": "all"}], live.console.width))
+    elif predicts and len(runs) > 1:
+        live.console.print("not spliced in together: two of them write the same site")
     live.console.print(f"all metrics: {', '.join(str(run.folder / 'evaluation.json') for run in runs)}")

@@ -10,10 +10,14 @@ disk, card        one on disk, and what is said of it; the bundled one
 control           one that has learned nothing
 toy               one whose features are known
 othello           OthelloGPTs in the formats of others
+huggingface       any model of the `transformers` library, and with it
+families, taps    where its sites lie, and the hooks that read and edit them
+mixture           the sites of a mixture of experts
 legality          how well a subject knows Othello
 """
 
 import unweave.subject.control  # enters the registry, as the next do
+import unweave.subject.huggingface
 import unweave.subject.othello
 import unweave.subject.toy  # noqa: F401
 from unweave.subject.base import SUBJECTS as SUBJECTS

@@ -167,8 +167,8 @@ def _streamed(name: str, config: str, split: str, revision: str, limit: int | No
         rows = datasets.load_dataset(name, config or None, split=split, revision=revision, streaming=True)
         yield from islice(rows, limit)
     except Exception as error:
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"could not read the dataset {name}: {said[0]}") from error
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"could not read the dataset {name}: {said}") from error
 
 
 def _no_column(column: str, there: Iterable[str], where: str) -> ValueError:

@@ -162,8 +162,8 @@ def _of_others(folder: Path) -> Tokenizer:
     try:
         found = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # each kind of tokenizer has errors of its own
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{folder} holds no tokenizer that can be read: {said[0]}") from error
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{folder} holds no tokenizer that can be read: {said}") from error
     if not found.is_fast:
         raise ValueError(f"the tokenizer in {folder} only runs in Python ({type(found).__name__}): it has no fast form")
     if len(found) == len(found.added_tokens_decoder):  # what transformers makes of a folder with a config.json alone

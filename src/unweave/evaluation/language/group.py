@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import torch
@@ -16,6 +16,7 @@ from unweave.dictionary.codes import mean_l0
 from unweave.evaluation.language.baselines import Moments, untrained
 from unweave.evaluation.language.predictions import POSITIONS, Predictions, parts
 from unweave.evaluation.language.rebuilt import Breakdown, Rebuilt
+from unweave.evaluation.language.splice import Place, Rebuild
 from unweave.rows import Rows
 from unweave.subject import joined, load
 from unweave.subject.base import ReadsText, Subject
@@ -105,17 +106,20 @@ class Group:
     ) -> tuple[list[list[dict[str, float]]], list[dict[str, float]]]:
         """The scores of each dictionary of each kind spliced in alone, and of all of a kind `together`, if they are to
         be; what those of the first kind do alone is added to `where`."""
-        alone = [{place: each} for kind in kinds for place, each in zip(self.places, kind, strict=True)]
-        whole = [dict(zip(self.places, kind, strict=True)) for kind in kinds] if together else []
         n = len(self.places)
+        groups: list[Mapping[Place, Rebuild]] = [
+            {place: each} for kind in kinds for place, each in zip(self.places, kind, strict=True)
+        ]
+        if together:
+            groups.extend(dict(zip(self.places, kind, strict=True)) for kind in kinds)
 
         def seen(i: int, sequences: Sequences, before: Tensor, after: Tensor) -> None:
             if i < n:
                 row, position = sequences.counted.nonzero(as_tuple=True)
                 where[i].predictions(position, sequences.inputs[row, position], before, after)
 
-        found = self.predictions.spliced([*alone, *whole], seen)
-        return [found[i * n : (i + 1) * n] for i in range(len(kinds))], found[len(alone) :]
+        found = self.predictions.spliced(groups, seen)
+        return [found[i * n : (i + 1) * n] for i in range(len(kinds))], found[n * len(kinds) :]
 
     def _read(self, part: Rows) -> tuple[tuple[Tensor, Tensor], list[tuple[Tensor, Tensor]]]:
         """Of every vector its token and position, and for every place what is read and what is to be rebuilt."""
