@@ -239,3 +239,23 @@ def test_only_what_a_crash_left_is_swept_away(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     files.sweep(tmp_path)
     assert only(tmp_path, ".lock", ".hidden", "shard.safetensors", "a.part")
+
+
+def test_a_folder_is_there_as_a_whole_or_not_at_all(tmp_path) -> None:
+    def interrupted() -> None:
+        with files.whole(tmp_path / "a") as aside:
+            (aside / "one").write_text("1")
+            assert not (tmp_path / "a").exists()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [*tmp_path.iterdir()] == []
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / ".lock").touch()  # what a crash left
+    with files.whole(tmp_path / "a") as aside:
+        (aside / "one").write_text("1")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["one"]
+    with pytest.raises(ValueError, match="exists already: choose another folder"), files.whole(tmp_path / "a"):
+        pass
+    assert (tmp_path / "a" / "one").read_text() == "1"

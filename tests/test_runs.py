@@ -153,7 +153,7 @@ def test_a_finished_run_is_left_as_it_is(subject, tmp_path) -> None:
         ({"method": "topk(k=33)"}, "does not fit a dictionary of d_sae=32"),
         ({"method": "topkk(k=3)"}, "did you mean 'topk'"),
         ({"normalise": "center"}, "choose one of none, scale, centre"),
-        ({"b_dec": "median"}, "choose one of zero, mean, geometric_median"),
+        ({"b_dec": "median"}, "choose one of none, zero, mean, geometric_median"),
         ({"revive": "ghosts"}, "no revival is called 'ghosts'"),
         ({"subject": "otello()"}, "did you mean 'othello'"),
         ({"training.batch": 100000}, "needs more games at a time"),

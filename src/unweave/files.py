@@ -107,6 +107,22 @@ def vacant(folder: Path) -> bool:
     return all(re.fullmatch(rf"\.lock|{_LEFT_BY_A_CRASH}", path.name) for path in folder.iterdir())
 
 
+@contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder`, to be filled: at the end of the block it takes that name, and if the block is left
+    in any other way it is gone. Raises ValueError where something has the name already."""
+    if not vacant(folder):
+        raise ValueError(f"{folder} exists already: choose another folder, or delete it")
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
 def write_text(path: Path, text: str) -> None:
     replace(path, lambda aside: aside.write_text(text, encoding="utf-8"))
 

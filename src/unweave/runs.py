@@ -1,6 +1,6 @@
 """A run: a folder that holds all there is to know about one dictionary, and the function that fills it.
 
-config.json        what it was made from
+config.json        what it was made from, and what was done to it after its training
 checkpoint/        the state of an unfinished training
 metrics.jsonl      what training reported
 sae.safetensors    the dictionary, once trained; card.md says the same for people
@@ -60,6 +60,11 @@ class Run:
         if not path.exists():
             raise FileNotFoundError(f"{self.folder} is not a run: it has no config.json")
         return read_config(path)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """What was done to the dictionary after its training, in order: by which verb, from which run, and how."""
+        return files.read_json(self.folder / "config.json").get("history", [])
 
     @property
     def trained(self) -> bool:
@@ -161,6 +166,9 @@ def _claim(folder: Path, config: RunConfig) -> Run:
         if not files.vacant(folder):
             raise ValueError(f"{folder} exists and is not a run: choose another folder")
         return run
+    if run.history:
+        done = " and ".join(f"{step['verb']}d" for step in run.history)
+        raise ValueError(f"{folder} holds a dictionary that was {done} after its training: choose another folder")
     if differ := files.differences(to_dict(run.config), to_dict(config)):
         raise ValueError(f"{folder} holds a run with other settings ({differ}): choose another folder, or delete it")
     return run
