@@ -89,7 +89,7 @@ def text(
     context: Annotated[int, typer.Option(help="Positions: the longest text it reads, in tokens.")] = 256,
     vocabulary: Annotated[int, typer.Option(help="Tokens of its alphabet.")] = 4096,
     source: Annotated[str, typer.Option(help="Of the text: stdlib(), a file or folder, hub(name='...').")] = "stdlib()",
-    steps: Steps = 2400,
+    steps: Steps = 1600,
     lr: Lr = 3e-3,
     batch: Annotated[int, typer.Option(help="Rows a step, each of as many tokens as the model has positions.")] = 32,
     decay: Decay = 0.5,

@@ -19,7 +19,7 @@ from unweave import files
 from unweave.registry import nearest
 from unweave.text.tokenizer import Tokenizer
 
-SIZES = {"small": (4, 128, 4), "middle": (6, 256, 8), "large": (8, 384, 12)}
+SIZES = {"small": (4, 128, 4), "middle": (4, 192, 6), "large": (6, 256, 8)}
 """Layers, width and heads. Heads are 32 wide in all of them."""
 
 # What Muon trains: the matrices that map one stream of vectors to another. The others of two dimensions are embeddings,
