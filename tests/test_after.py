@@ -1,5 +1,6 @@
 """Pruned and fine-tuned runs: their numbers against plain ones, and folders that are runs like any other."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -205,4 +206,8 @@ def test_the_verbs(run, tmp_path) -> None:
     shown = said("finetune", str(out), "--out", str(tmp_path / "f"), "--steps", "3", "--held-out", "4")
     assert "shrinkage gamma" in shown
     assert Run(tmp_path / "f").trained
+    (p,) = (row for row in json.loads(said("runs", str(tmp_path), "--json")) if row["run"] == str(out))
+    kept = files.read_json(out / "prune.json")["after"]
+    assert (p["d_sae"], p["state"], p["l0"], p["fvu"]) == (kept["features"], "pruned", kept["l0/1"], kept["fvu/1"])
+    assert "pruned, finetuned" in said("runs", str(tmp_path))
     assert Path(tmp_path / "f" / "finetune.json").exists()

@@ -187,6 +187,7 @@ class _Shared:
             sides = {"before": scores[i], "after": scores[len(made) + i]}
             written.append({**found[i], "held_out": self.held_out, **sides})
             step = {key: found[i][key] for key in ("verb", "from", *short)}
+            step["scores"] = {key: sides["after"][key] for key in ("features", "l0/1", "fvu/1")}
             with files.whole(folder) as aside:
                 files.write_json(aside / name, written[i])
                 _write(aside, run, made[i], [*run.history, step])

@@ -29,20 +29,22 @@ def runs(
 
     def row(run: Run) -> dict[str, object]:
         try:
-            config, lines, evaluation = run.config, run.metrics(), run.evaluation()
+            config, lines, evaluation, history = run.config, run.metrics(), run.evaluation(), run.history
         except ValueError as error:
             said = {"run": str(run.folder), "state": f"damaged: {error}"}
             return {name: said.get(name) for name in (*SHOWN, "pairs_within")}
         last = lines[-1] if lines else {}
-        scores = evaluation["rows"][0]["scores"] if evaluation else {}
+        changed = history[-1]["scores"] if history else {}  # what training reported is of the dictionary before that
+        scores = evaluation["rows"][0]["scores"] if evaluation else changed
+        trained = ", ".join(f"{step['verb']}d" for step in history) or "trained"
         return {
             "run": str(run.folder),
             "subject": config.subject,
             "site": config.site,
             "method": config.method,
-            "d_sae": config.d_sae,
+            "d_sae": changed.get("features", config.d_sae),
             "seed": config.seed,
-            "state": "trained" if run.trained else f"step {last.get('step', 0)} of {config.training.steps}",
+            "state": trained if run.trained else f"step {last.get('step', 0)} of {config.training.steps}",
             "l0": scores.get("l0/1", last.get("l0")),
             "fvu": scores.get("fvu/1", last.get("fvu")),
             "pairs": scores.get("pairs/1"),
