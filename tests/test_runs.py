@@ -156,7 +156,7 @@ def test_a_finished_run_is_left_as_it_is(subject, tmp_path) -> None:
         ({"b_dec": "median"}, "choose one of none, zero, mean, geometric_median"),
         ({"revive": "ghosts"}, "no revival is called 'ghosts'"),
         ({"subject": "otello()"}, "did you mean 'othello'"),
-        ({"training.batch": 100000}, "needs more games at a time"),
+        ({"training.batch": 100000}, "needs more rows at a time"),
     ],
 )
 def test_a_config_that_cannot_be_is_refused(subject, tmp_path, settings, sentence) -> None:

@@ -222,7 +222,7 @@ def test_bad_settings_are_refused() -> None:
         TextTraining(keep=-1)
     with pytest.raises(ValueError, match="no size is called 'midle'; did you mean 'middle'"):
         dimensions("midle")
-    assert dimensions("large", width=96) == {"n_layers": 8, "d_model": 96, "n_heads": 12}
+    assert dimensions("large", width=96) == {"n_layers": 6, "d_model": 96, "n_heads": 8}
 
 
 def test_the_middle_size_goes_into_the_repository() -> None:

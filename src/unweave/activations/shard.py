@@ -27,7 +27,8 @@ def write(path: Path, found: Harvest, dtype: str) -> None:
     tensors = {site: _rounded(x, dtype, site) for site, x in found.vectors.items()}
     tensors |= {name: getattr(found, name).int() for name in WHERE}
     sums = {name: _checksum(tensor) for name, tensor in tensors.items()}
-    files.write_tensors(path, tensors, {"sha256": sums, "vectors": len(found.row)})
+    about = {"sha256": sums, "vectors": len(found.row)}
+    files.write_tensors(path, tensors, {"shard": about})  # one entry: of several, safetensors keeps no order
 
 
 def vectors(path: Path, sites: Sequence[str]) -> dict[str, Tensor]:
@@ -57,16 +58,19 @@ def check(path: Path) -> None:
 
 
 def _header(path: Path) -> dict:
-    header = _tensors(path, ())[1]
-    if not {"sha256", "vectors"} <= header.keys():
+    return _about(path, _tensors(path, ())[1])
+
+
+def _about(path: Path, header: dict) -> dict:
+    if "shard" not in header:
         raise _damaged(path, "its header has no checksums")
-    return header
+    return header["shard"]
 
 
 def _read(path: Path, names: Collection[str]) -> dict[str, Tensor]:
     held, header = _tensors(path, names)
     for name, tensor in held.items():
-        if header.get("sha256", {}).get(name) != _checksum(tensor):
+        if _about(path, header)["sha256"].get(name) != _checksum(tensor):
             raise _damaged(path, f"{name} has another checksum than when it was written")
     return held
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unweave import files
 from unweave.cli import live
 from unweave.config import DataConfig, RunConfig, override
 
@@ -43,6 +42,7 @@ def harvest(
     Ctrl-C stops after the shard under way; the same command goes on. What a store was begun with need not be said
     again, and with more tokens it grows.
     """
+    from unweave import files
     from unweave.activations import fill
     from unweave.activations.plan import plan as reckon
 

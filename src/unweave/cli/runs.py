@@ -31,8 +31,8 @@ def runs(
         try:
             config, lines, evaluation, history = run.config, run.metrics(), run.evaluation(), run.history
         except ValueError as error:
-            said = {"run": str(run.folder), "state": f"damaged: {error}"}
-            return {name: said.get(name) for name in (*SHOWN, "pairs_within")}
+            none = dict.fromkeys((*SHOWN, "pairs_within"))
+            return none | {"run": str(run.folder), "state": f"damaged: {error}"}
         last = lines[-1] if lines else {}
         changed = history[-1]["scores"] if history else {}  # what training reported is of the dictionary before that
         scores = evaluation["rows"][0]["scores"] if evaluation else changed
@@ -53,16 +53,13 @@ def runs(
 
     rows = [row(run) for run in find(folder)]
     if json:
-        live.console.print_json(data=rows)
-        return
+        return live.console.print_json(data=rows)
     if not rows:
-        live.console.print(f"no runs in {folder}; make some with: unweave demo")
-        return
+        return live.console.print(f"no runs in {folder}; make some with: unweave demo")
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     for name, numeric in SHOWN.items():
-        table.add_column(
-            name, no_wrap=numeric, min_width=len(name), justify="right" if numeric else "left", overflow="fold"
-        )
+        justify = "right" if numeric else "left"
+        table.add_column(name, no_wrap=numeric, min_width=len(name), justify=justify, overflow="fold")
     for r in rows:
         r |= {"run": Path(str(r["run"])).relative_to(folder), "within": r["pairs_within"]}
         table.add_row(
