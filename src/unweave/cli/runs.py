@@ -53,7 +53,7 @@ def _row(run: Run) -> dict[str, object]:
     try:
         config, lines, evaluation, history = run.config, run.metrics(), run.evaluation(), run.history
     except ValueError as error:
-        none = dict.fromkeys((*SHOWN, "pairs_within"))
+        none: dict[str, object] = dict.fromkeys((*SHOWN, "pairs_within"))
         return none | {"run": str(run.folder), "state": f"damaged: {error}"}
     last = lines[-1] if lines else {}
     changed = history[-1]["scores"] if history else {}  # what training reported is of the dictionary before that
