@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 
@@ -45,15 +47,15 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path, doing: str = "trains") -> Iterator[None]:
     """Keep `folder` (made if it is not there, gone again if it stays empty) from other processes; even `kill -9` lets
-    go of it. Raises ValueError while another holds it."""
+    go of it. Raises ValueError while another holds it, and says what that does there."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ValueError(f"{folder} is in use: another process trains there; wait, or choose another folder") from None
+        raise ValueError(f"{folder} is in use: another process {doing} there; wait, or choose another folder") from None
     try:
         yield
     finally:
@@ -147,6 +149,31 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a mapping)
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged, half-written or no safetensors file: {error}") from None
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """A safetensors file, without torch: of every type that numpy has."""
+    from safetensors.numpy import save_file
+
+    held = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    replace(path, lambda aside: save_file(held, str(aside)))
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file. Raises what `read_tensors` does."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        with safe_open(str(path), framework="np") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged, half-written or no safetensors file: {error}") from None
+
+
+def sha256(path: Path) -> str:
+    """The checksum of a file, in hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _value(text: str) -> Any:
