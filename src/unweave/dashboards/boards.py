@@ -36,8 +36,7 @@ SYMMETRIES = [
 ]
 """The seven that move something: square s goes to `square[s]`."""
 
-WITHIN = 0.9
-"""The share of the moves that `clusters` has to hold."""
+_OUTSIDE = 10  # one move in so many may lie outside of all clusters
 
 
 def in_words(label: int) -> str:
@@ -85,7 +84,7 @@ def clusters(counts: np.ndarray) -> np.ndarray:
         fullest = windows[(left[open_] @ windows.T).argmax(1)]
         left[open_] *= ~fullest
         found[open_] += 1
-        open_ &= left.sum(1) > (1 - WITHIN) * total
+        open_ &= _OUTSIDE * left.sum(1) > total
     found[total == 0] = np.nan
     return found
 

@@ -56,9 +56,10 @@ def build(
     """Make the view of a trained run, in its folder under `view`; one that is there and current is left as it is.
 
     Args: n_rows, seed: how many rows of the test split, 0 for 2,000 games or 1,024 rows of text, and which;
-    chunk: how many features are in memory at a time, 0 for as many as take about 250 MB, which changes nothing else;
-    rebuild: make it anew in any case.
-    Raises FileNotFoundError or ValueError for a run that is not trained, damaged, or whose subject or text is not there.
+    chunk: how many features are in memory at a time, 0 for as many as take about 250 MB, which changes nothing
+    else; rebuild: make it anew in any case.
+    Raises FileNotFoundError or ValueError for a run that is not trained or damaged, or whose subject or text is not
+    there.
     """
     config, folder = run.config, run.folder / "view"
     dictionary = run.dictionary()

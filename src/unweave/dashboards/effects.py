@@ -21,9 +21,9 @@ from unweave.subject.sites import parse
 DIRECT = {
     "kind": "direct",
     "title": "Direct effect on the logits",
-    "help": "What one unit of the feature adds to each logit when nothing between here and the unembedding changes: the "
-    "decoder row, through the rest of its own block's branch, the final norm's weight and its mean scale, times the "
-    "unembedding, less the mean over all tokens.",
+    "help": "What one unit of the feature adds to each logit when nothing else changes between here and the "
+    "unembedding: the decoder row, through the rest of its block's branch, the final norm's weight and its mean "
+    "scale, times the unembedding, less the mean over all tokens.",
 }
 
 # Sites whose vectors are, or are added to, the residual stream.
@@ -44,8 +44,8 @@ class Effects:
 
 @torch.no_grad()
 def effects(subject: Subject, site: str, rows: Rows, tokens: slice) -> Effects | None:
-    """On the logits of `tokens`, measured on some rows. None for a subject that does not end in a norm and an unembedding, or a site from which
-    nothing reaches the stream but through attention."""
+    """On the logits of `tokens`, measured on some rows. None for a subject that does not end in a norm and an
+    unembedding, or a site from which nothing reaches the stream but through attention."""
     if not isinstance(subject, Unembeds) or "+" in site:
         return None
     rows = rows.until(subject.n_positions)
@@ -62,8 +62,8 @@ def effects(subject: Subject, site: str, rows: Rows, tokens: slice) -> Effects |
 
 
 def _linear(norm: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, float, bool]:
-    """A LayerNorm or RMSNorm as (x - its mean, if it is centred) * weight / scale: weight `[W]`, and the mean scale over
-    `x [n, W]`."""
+    """A LayerNorm or RMSNorm as (x - its mean, if it is centred) * weight / scale: weight `[W]`, and the mean scale
+    over `x [n, W]`."""
     width = x.shape[1]
     signs = torch.ones(width, dtype=x.dtype)
     signs[1::2] = -1

@@ -51,7 +51,7 @@ def choose(of: Entries, held: HeldOut) -> tuple[list[dict[str, Any]], list[dict[
         group["examples"] = [_place(int(entry), shown, made, of, held) for entry in group.pop("at")]
     near = [(int(at), float(pre)) for at, pre in zip(of.near_at, of.near_value, strict=True) if at >= 0]
     for at, pre in near[:NEAR]:
-        made.append({**_where(at, held), "value": 0, "pre": rounded(pre), "row_values": _row(at, of, held)})
+        made.append({**_where(at, held), "value": 0.0, "pre": rounded(pre), "row_values": _row(at, of, held)})
     groups.append({"name": "near", "examples": list(range(len(made) - len(near[:NEAR]), len(made)))})
     return made, groups
 
@@ -89,9 +89,7 @@ def _by_value(entries: np.ndarray, of: Entries) -> np.ndarray:
     return entries[np.argsort(-of.values[entries], kind="stable")]
 
 
-def _place(
-    entry: int, shown: dict[int, int], made: list[dict[str, Any]], of: Entries, held: HeldOut
-) -> int:
+def _place(entry: int, shown: dict[int, int], made: list[dict[str, Any]], of: Entries, held: HeldOut) -> int:
     """Where among the examples an entry is, entered there if it is new."""
     if entry not in shown:
         shown[entry] = len(made)
@@ -105,12 +103,12 @@ def _where(at: int, held: HeldOut) -> dict[str, int]:
     return {"row": int(held.row[at]), "at": int(held.position[at])}
 
 
-def _row(at: int, of: Entries, held: HeldOut) -> list[list[float]]:
+def _row(at: int, of: Entries, held: HeldOut) -> list[list[int | float]]:
     """The feature's activations in the row of position `at`."""
     bounds = np.searchsorted(held.row, [held.row[at], held.row[at] + 1])
     part = slice(*np.searchsorted(of.rows, bounds))
     places = held.position[of.rows[part]].tolist()
-    return [[place, rounded(value)] for place, value in zip(places, of.values[part], strict=True)]
+    return [list(pair) for pair in zip(places, all_rounded(of.values[part]), strict=True)]
 
 
 def _lots(feature: int, rows: np.ndarray) -> np.ndarray:
@@ -122,6 +120,10 @@ def _lots(feature: int, rows: np.ndarray) -> np.ndarray:
     return z ^ (z >> np.uint64(31))
 
 
-def rounded(value: float) -> float:
+def rounded(value: float | np.floating) -> float:
     """To four significant digits."""
     return float(f"{value:.4g}")
+
+
+def all_rounded(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.4g}") for value in values.tolist()]

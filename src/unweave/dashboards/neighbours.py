@@ -1,4 +1,6 @@
-"""Features that point where another does, or fire when it does. Shapes: F features, C of a chunk, D width, N positions.
+"""Features that point where another does, or fire when it does.
+
+Shapes: F features, C of a chunk, D width, N positions.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from numba import njit
 from torch import Tensor
 
 from unweave.dashboards.collect import Collected
-from unweave.dashboards.examples import rounded
+from unweave.dashboards.examples import all_rounded, rounded
 from unweave.dashboards.survey import chunks
 from unweave.dictionary import Dictionary
 
@@ -80,7 +82,7 @@ def together(collected: Collected, start: int, stop: int) -> np.ndarray:
 
 def neighbours(
     directions: Directions, collected: Collected, active: np.ndarray, start: int, stop: int
-) -> Iterator[dict[str, list[list[float]]]]:
+) -> Iterator[dict[str, list[list[int | float]]]]:
     """The neighbours of each feature from start to stop, as blocks have them. active: `[F]`, at how many positions."""
     decoder = directions.cosines(directions.decoder, start, stop)
     encoder = None if directions.encoder is None else directions.cosines(directions.encoder, start, stop)
@@ -95,13 +97,13 @@ def neighbours(
         }
 
 
-def _ranked(cosines: Tensor) -> list[list[float]]:
+def _ranked(cosines: Tensor) -> list[list[int | float]]:
     """The largest first, without the feature itself."""
     values, ids = cosines.topk(min(SHOWN, len(cosines) - 1))
-    return [[id, rounded(value)] for id, value in zip(ids.tolist(), values.tolist(), strict=True)]
+    return [list(pair) for pair in zip(ids.tolist(), all_rounded(values.numpy()), strict=True)]
 
 
-def _co_active(both: np.ndarray, own: int, active: np.ndarray, n: int) -> dict[str, list[list[float]]]:
+def _co_active(both: np.ndarray, own: int, active: np.ndarray, n: int) -> dict[str, list[list[int | float]]]:
     """Those that are active with a feature most, by the cosine of the two columns of zeros and ones, and least, by
     lift; `both [F]`: how often."""
     alive = (active > 0) & (np.arange(len(active)) != own)

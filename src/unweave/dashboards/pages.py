@@ -14,11 +14,10 @@ from torch import Tensor
 from unweave.dashboards import boards
 from unweave.dashboards.collect import Collected
 from unweave.dashboards.effects import Effects
-from unweave.dashboards.examples import Entries, choose, rounded
+from unweave.dashboards.examples import Entries, all_rounded, choose, rounded
 from unweave.dashboards.held import HeldOut
 from unweave.dashboards.neighbours import BLOCK, Directions, neighbours
 from unweave.dashboards.survey import Survey, chunks, places, token_counts
-from unweave.evaluation.readout import SparseColumns
 from unweave.othello.tokens import SQUARES
 
 PER_OCTAVE = 4
@@ -75,7 +74,7 @@ class Pages:
             "positions": len(self.held),
             "max": rounded(of.values.max(initial=0)),
             "bins": bins(of.values),
-            "quantiles": [rounded(q) for q in np.quantile(of.values, _QUANTILES)] if len(of.values) else [],
+            "quantiles": all_rounded(np.quantile(of.values, _QUANTILES)) if len(of.values) else [],
             "examples": examples,
             "groups": groups,
         }
@@ -89,13 +88,11 @@ class Pages:
         parts = zip(("mine", "theirs", "empty"), survey.board[feature].reshape(3, 64), strict=True)
         best, cosine = (each[feature].tolist() for each in self.mirrors)
         return {
-            "board": {name: [rounded(value) for value in part.tolist()] for name, part in parts},
+            "board": {name: all_rounded(part) for name, part in parts},
             "last": survey.last[feature].tolist(),
             "next": survey.next[feature].tolist(),
             "mirrors": [
-                [index, id, rounded(like)]
-                for index, (id, like) in enumerate(zip(best, cosine, strict=True))
-                if id >= 0
+                [index, id, rounded(like)] for index, (id, like) in enumerate(zip(best, cosine, strict=True)) if id >= 0
             ],
             "truth": None if self.truth is None else _truth(self.truth, feature),
         }
@@ -107,11 +104,11 @@ class Pages:
         for a, b in chunks(stop - start, BLOCK):
             made = self.effects.of(self.W_dec[start + a : start + b])
             for of in made:
-                spread = {"mean": rounded(of.mean().item()), "sd": rounded(of.std(correction=0).item())}
+                spread = {"sd": rounded(of.std(correction=0).item())}
                 if self.held.kind == "games":
                     values: list[float | None] = [None] * 64
-                    for square, value in zip(SQUARES, of.tolist(), strict=True):
-                        values[square] = rounded(value)
+                    for square, value in zip(SQUARES, all_rounded(of.numpy()), strict=True):
+                        values[square] = value
                     yield {"values": values, **spread}
                 else:
                     yield {"top": _extreme(of, True), "bottom": _extreme(of, False), **spread}
@@ -133,15 +130,15 @@ def spread_of_effects(effects: Effects, W_dec: Tensor) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _extreme(of: Tensor, largest: bool) -> list[list[float]]:
+def _extreme(of: Tensor, largest: bool) -> list[list[int | float]]:
     values, ids = of.topk(min(_LOGITS, len(of)), largest=largest)
-    return [[id, rounded(value)] for id, value in zip(ids.tolist(), values.tolist(), strict=True)]
+    return [list(pair) for pair in zip(ids.tolist(), all_rounded(values.numpy()), strict=True)]
 
 
 def _truth(truth: Truth, feature: int) -> dict[str, Any]:
     label = int(truth.label[feature])
     scores = {
-        name: [None if np.isnan(score) else rounded(score) for score in of[feature].tolist()]
+        name: [None if score != score else score for score in all_rounded(of[feature])]
         for name, of in (("auroc", truth.auroc), ("within", truth.within))
     }
     return {"label": label, "text": boards.in_words(label) if label >= 0 else "", **scores}

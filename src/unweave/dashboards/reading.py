@@ -121,7 +121,9 @@ class View:
         for entry in self.manifest["columns"]:
             name = entry["name"]
             if name not in held or held[name].shape != (self.d_sae,):
-                raise ValueError(f"{path} lacks the column {name}, or it is damaged: {_AGAIN.format(self.folder.parent)}")
+                raise ValueError(
+                    f"{path} lacks the column {name}, or it is damaged: {_AGAIN.format(self.folder.parent)}"
+                )
             found[name] = held[name]
         return found
 

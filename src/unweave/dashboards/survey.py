@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -72,13 +73,12 @@ def chunks(n: int, size: int) -> Iterator[tuple[int, int]]:
 
 def sums(offsets: np.ndarray, values: np.ndarray) -> np.ndarray:
     """`[C]`: the sum of each column's `values [m]`, 0 for an empty one."""
-    return np.array([values[a:b].sum() for a, b in zip(offsets[:-1], offsets[1:], strict=True)])
+    return np.array([values[a:b].sum() for a, b in pairwise(offsets)])
 
 
 def largest(columns: SparseColumns) -> np.ndarray:
     """`[C] float32`: of each column, 0 for an empty one."""
-    bounds = zip(columns.offsets[:-1], columns.offsets[1:], strict=True)
-    return np.array([columns.values[a:b].max(initial=0) for a, b in bounds], np.float32)
+    return np.array([columns.values[a:b].max(initial=0) for a, b in pairwise(columns.offsets)], np.float32)
 
 
 def places(columns: SparseColumns, held: HeldOut) -> np.ndarray:
