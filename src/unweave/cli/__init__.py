@@ -13,8 +13,10 @@ from unweave.cli.methods import methods
 from unweave.cli.pretrain import pretrain
 from unweave.cli.report import report
 from unweave.cli.runs import runs
+from unweave.cli.steer import steer
 from unweave.cli.study import study
 from unweave.cli.train import train
+from unweave.cli.view import view
 
 app = typer.Typer(
     name="unweave",
@@ -24,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for verb in (demo, methods, pretrain, train, evaluate, report, runs, bench, study):
+for verb in (demo, methods, pretrain, train, evaluate, view, steer, report, runs, bench, study):
     app.command()(verb)
 
 

@@ -24,7 +24,7 @@ from unweave.dashboards.examples import GROUPS
 from unweave.dashboards.held import AFTER, BEFORE, HeldOut, hold_out
 from unweave.dashboards.neighbours import BLOCK, Directions
 from unweave.dashboards.pages import PER_OCTAVE, Pages, Truth, spread_of_effects
-from unweave.dashboards.reading import VERSION, View
+from unweave.dashboards.reading import VERSION, View, checksum
 from unweave.dashboards.survey import Survey, chunks, survey
 from unweave.dictionary import Dictionary
 from unweave.runs import Run
@@ -68,7 +68,7 @@ def build(
         "by": VERSION,
         "hash": config.hash,
         "dictionary": files.sha256(run.folder / "sae.safetensors"),
-        "evaluation": _checksum(run.folder / "evaluation.json"),
+        "evaluation": checksum(run.folder / "evaluation.json"),
     }
     if not rebuild and (view := _current(folder, made, n_rows, seed)):
         return view
@@ -139,8 +139,9 @@ class _Work:
         files.write_arrays(self.aside / "columns.safetensors", {column.name: column.values for column in table})
         files.write_arrays(self.aside / "rows.safetensors", self.held.arrays())
         files.write_arrays(self.aside / "map.safetensors", {"xy": pages.directions.map()})
+        files.write_arrays(self.aside / "directions.safetensors", {"decoder": pages.directions.packed()})
         files.write_json(self.aside / "labels.json", {"labels": _names(truth, found)})
-        fixed = ["pages.bin", "pages.idx", "rows.safetensors", "map.safetensors"]
+        fixed = ["pages.bin", "pages.idx", "rows.safetensors", "map.safetensors", "directions.safetensors"]
         if truth is not None:
             files.write_arrays(self.aside / "truth.safetensors", _scaled(truth))
             fixed.append("truth.safetensors")
@@ -327,7 +328,3 @@ def _parts_of_characters(of: Any, n: int) -> Iterator[tuple[str, list[int]]]:
                 raw.decode()
             except UnicodeDecodeError:
                 yield str(id), list(raw)
-
-
-def _checksum(path: Path) -> str | None:
-    return files.sha256(path) if path.is_file() else None

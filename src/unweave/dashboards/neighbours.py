@@ -62,6 +62,11 @@ class Directions:
         parts = [self.cosines(self.decoder, a, b).amax(1) for a, b in chunks(len(self.decoder), BLOCK)]
         return torch.cat(parts).numpy()
 
+    def packed(self) -> np.ndarray:
+        """`[F, D] int8`: the decoder's rows, each at the length at which its largest entry is 127."""
+        largest = self.decoder.abs().amax(1, keepdim=True).clamp(min=1e-12)
+        return (self.decoder / largest * 127).round().to(torch.int8).numpy()
+
     def map(self) -> np.ndarray:
         """`[F, 2] float32`: the decoder's rows along their first two principal axes. Of each axis the direction is such
         that its largest entry is positive."""

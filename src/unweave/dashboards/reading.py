@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -201,18 +202,20 @@ class View:
         return files.read_arrays(self.folder / name)
 
 
-def stale(manifest: dict[str, Any], run: Path) -> str:
-    """What has changed in a run since a view of it was made, in words; "" if the view is current."""
+def checksum(path: Path) -> str | None:
+    """None where there is no such file."""
+    return files.sha256(path) if path.is_file() else None
+
+
+def stale(manifest: dict[str, Any], run: Path, of: Callable[[Path], str | None] = checksum) -> str:
+    """What has changed in a run since a view of it was made, in words; "" if the view is current. of: a file's
+    checksum."""
     made = manifest["made"]
-    if made["dictionary"] != _checksum(run / "sae.safetensors"):
+    if made["dictionary"] != of(run / "sae.safetensors"):
         return "the dictionary is not the one that the view was made from"
-    if made["evaluation"] != _checksum(run / "evaluation.json"):
+    if made["evaluation"] != of(run / "evaluation.json"):
         return "the run has been evaluated since the view was made"
     return ""
-
-
-def _checksum(path: Path) -> str | None:
-    return files.sha256(path) if path.is_file() else None
 
 
 def _square(index: int) -> str:
