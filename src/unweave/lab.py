@@ -99,7 +99,8 @@ class Lab:
         changes = [_change(each) for each in _list(asked.get("edits"), dict, "edits")]
         at = _where(asked.get("at", "all"), len(given.shown))
         found = self.intervention.run(given.rows, changes, at)
-        before, after = ({"next": self._next(each[0], top)} for each in (found.before, found.after))
+        before: dict[str, Any] = {"next": self._next(found.before[0], top)}
+        after: dict[str, Any] = {"next": self._next(found.after[0], top)}
         if isinstance(self.subject, ReadsText) and (n := _number(asked, "generate", 0, _GENERATED)):
             before["text"], after["text"] = (self._continued(given, each, n, at, asked) for each in ([], changes))
         answer = {

@@ -54,7 +54,8 @@ def _edits(features: list[int], by: list[str], values: list[float]) -> list[dict
     for name, given in (("--by", by), ("--value", values)):
         if len(given) not in (1, len(features)):
             raise ValueError(f"{name} is given {len(given)} times for {len(features)} features: once for all, or each")
-    by, values = (each * len(features) if len(each) == 1 else each for each in (by, values))
+    by = by * len(features) if len(by) == 1 else by
+    values = values * len(features) if len(values) == 1 else values
     return [{"feature": f, "by": b, "value": v} for f, b, v in zip(features, by, values, strict=True)]
 
 

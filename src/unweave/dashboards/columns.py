@@ -37,8 +37,7 @@ class Column:
     def entry(self) -> dict[str, Any]:
         """As the manifest has it."""
         optional = {"names": list(self.names)} if self.names else {}
-        if self.by:
-            optional["by"] = self.by
+        by = {"by": self.by} if self.by else {}
         return {
             "name": self.name,
             "title": self.title,
@@ -49,6 +48,7 @@ class Column:
             "scale": self.scale,
             "sha256": checksum(self.values),
             **optional,
+            **by,
         }
 
 

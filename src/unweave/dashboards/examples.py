@@ -71,7 +71,7 @@ def _intervals(of: Entries, rising: np.ndarray, lots: np.ndarray, key: np.ndarra
     for i in reversed(range(INTERVALS)):
         part = rising[i * m // INTERVALS : (i + 1) * m // INTERVALS]
         chosen = _distinct(part[np.argsort(lots[part], kind="stable")], key, QUANTILE)
-        low, high = (rounded(of.values[part[end]]) if len(part) else None for end in (0, -1))
+        low, high = all_rounded(of.values[part[[0, -1]]]) if len(part) else (None, None)
         bounds = {"from": i / INTERVALS, "to": (i + 1) / INTERVALS, "low": low, "high": high, "count": len(part)}
         found.append({"name": "interval", **bounds, "at": _by_value(chosen, of)})
     return found
