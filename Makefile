@@ -8,10 +8,10 @@ demo: .venv/made  ## the main job: dictionaries trained and scored on the bundle
 	$(BIN)/unweave demo
 
 test: .venv/made  ## the tests that need no GPU and no long wait
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 slow: .venv/made  ## the tests that take minutes: deep perft, pretraining, planted truth for every method
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow -n auto --dist loadfile
 
 check: .venv/made  ## format, lint, types
 	$(BIN)/ruff format --check
@@ -24,6 +24,7 @@ bench: .venv/made  ## every measurement under benchmarks/
 docs: .venv/made  ## the pages under docs/ as a site under site/
 	$(BIN)/python docs/metrics.py
 	$(BIN)/python docs/methods.py
+	$(BIN)/python docs/families.py
 	$(BIN)/mkdocs build --strict --quiet
 
 clean:  ## everything made here, but not your runs

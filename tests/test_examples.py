@@ -32,7 +32,7 @@ def config(tmp_path: Path) -> RunConfig:
         subject=str(tmp_path / "model"),
         method="topk(k=4)",
         d_sae=32,
-        data=DataConfig(games=64),
+        data=DataConfig(sequences=64),
         training=TrainingConfig(steps=20, batch=256),
     )
 

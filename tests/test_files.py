@@ -188,9 +188,74 @@ def test_tensors_keep_their_gradients_to_themselves(tmp_path: Path) -> None:
     assert not files.read_tensors(tmp_path / "a.safetensors")[0]["w"].requires_grad
 
 
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "model"
+    files.replace_folder(path, lambda aside: (aside / "old").write_text("old"))
+
+    def fails(aside: Path) -> None:
+        (aside / "new").write_text("new")
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with pytest.raises(OSError, match=r"could not write .*model: .*no space left"):
+        files.replace_folder(path, fails)
+    assert only(path, "old")
+    (path.parent / f".model.{os.getpid()}.part").mkdir()  # of a process that was killed
+    files.replace_folder(path, lambda aside: (aside / "new").write_text("new"))
+    assert only(path, "new")
+    assert only(path.parent, "model")
+
+
 def test_a_folder_is_claimed_for_one_set_of_settings(tmp_path: Path) -> None:
     path = tmp_path / "new" / "settings.json"
     files.claim(path, {"a": 1, "b": {"c": (2, 3)}})
     files.claim(path, {"b": {"c": [2, 3]}, "a": 1})
     with pytest.raises(ValueError, match=r"b\.c is \[2, 3\] there, 4 here; d is None there, 5 here\): choose another"):
         files.claim(path, {"a": 1, "b": {"c": 4}, "d": 5})
+
+
+def test_some_tensors_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    files.write_tensors(path, WEIGHTS, {"n": 3})
+    held, metadata = files.read_tensors(path, ["half"])
+    assert list(held) == ["half"]
+    assert torch.equal(held["half"], WEIGHTS["half"])
+    assert files.read_tensors(path, ()) == ({}, metadata) == ({}, {"n": 3})
+    with pytest.raises(ValueError, match="damaged"):
+        files.read_tensors(path, ["other"])
+
+
+def test_who_holds_a_folder_can_be_seen(tmp_path: Path) -> None:
+    assert not files.in_use(tmp_path)
+    with files.held(tmp_path / "a"):
+        assert files.in_use(tmp_path / "a")
+    (tmp_path / ".lock").touch()  # what a kill leaves
+    assert not files.in_use(tmp_path)
+    with files.held(tmp_path):
+        assert files.in_use(tmp_path)
+
+
+def test_only_what_a_crash_left_is_swept_away(tmp_path: Path) -> None:
+    for name in (".shard.safetensors.12.part", ".tmpAb1", ".lock", ".hidden", "shard.safetensors", "a.part"):
+        (tmp_path / name).touch()
+    files.sweep(tmp_path)
+    assert only(tmp_path, ".lock", ".hidden", "shard.safetensors", "a.part")
+
+
+def test_a_folder_is_there_as_a_whole_or_not_at_all(tmp_path) -> None:
+    def interrupted() -> None:
+        with files.whole(tmp_path / "a") as aside:
+            (aside / "one").write_text("1")
+            assert not (tmp_path / "a").exists()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [*tmp_path.iterdir()] == []
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / ".lock").touch()  # what a crash left
+    with files.whole(tmp_path / "a") as aside:
+        (aside / "one").write_text("1")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["one"]
+    with pytest.raises(ValueError, match="exists already: choose another folder"), files.whole(tmp_path / "a"):
+        pass
+    assert (tmp_path / "a" / "one").read_text() == "1"

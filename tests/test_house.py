@@ -34,11 +34,32 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # The way the data goes: a room imports only from rooms to its left.
 ROOMS = (
     *("files", "registry", "schedule", "config", "rows", "othello", "text", "subject", "activations", "dictionary"),
-    *("training", "runs", "evaluation", "dashboards", "intervention", "lab", "bench", "studies", "view", "demo", "cli"),
+    *(
+        "training",
+        "runs",
+        "evaluation",
+        "after",
+        "dashboards",
+        "intervention",
+        "lab",
+        "bench",
+        "studies",
+        "view",
+        "demo",
+    ),
+    "cli",
 )
 NEVER = {
     "training": {"subject"},  # it is given batches of vectors, and does not ask where they come from
-    "view": {"subject", "activations", "dictionary", "training", "evaluation", "intervention", "lab"},  # it reads files, not live objects
+    "view": {
+        "subject",
+        "activations",
+        "dictionary",
+        "training",
+        "evaluation",
+        "intervention",
+        "lab",
+    },  # it reads files, not live objects
 }
 
 
@@ -146,11 +167,24 @@ def test_the_public_surface() -> None:
     assert set(public) <= set(dir(unweave)), "a name that completion does not find"
 
 
-def test_the_import_is_light() -> None:
-    program = "import sys, json, unweave; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+def loaded_by(module: str) -> set[str]:
+    program = f"import sys, json, {module}; print(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout))
+
+
+def test_the_import_is_light() -> None:
     heavy = {"matplotlib", "scipy", "sklearn", "numba", "starlette", "uvicorn", "pytest", "jaxtyping", "beartype"}
-    assert heavy & set(json.loads(done.stdout)) == set()
+    heavy |= {"transformers", "tokenizers", "huggingface_hub", "datasets", "pyarrow"}
+    assert heavy & loaded_by("unweave") == set()
+
+
+def test_the_command_line_loads_nothing_heavy_before_it_is_needed() -> None:
+    assert {"torch", "transformers", "datasets", "numba", "matplotlib"} & loaded_by("unweave.cli") == set()
+
+
+def test_subjects_load_transformers_only_when_one_is_built() -> None:
+    assert {"transformers", "datasets", "pyarrow"} & loaded_by("unweave.subject") == set()
 
 
 def test_a_run_is_described_by_few_settings() -> None:
@@ -214,7 +248,7 @@ def test_figures_stand_beside_their_command(page: Path) -> None:
         assert not figures or "Made by `" in section, f"{name(page)}: {section.splitlines()[0]}: by which command?"
 
 
-@pytest.mark.parametrize("page", ["metrics", "methods"])
+@pytest.mark.parametrize("page", ["families", "metrics", "methods"])
 def test_pages_made_from_the_code_are_current(page: str) -> None:
     made = [sys.executable, ROOT / "docs" / f"{page}.py", "--print"]
     done = subprocess.run(made, capture_output=True, text=True)

@@ -153,10 +153,10 @@ def test_a_finished_run_is_left_as_it_is(subject, tmp_path) -> None:
         ({"method": "topk(k=33)"}, "does not fit a dictionary of d_sae=32"),
         ({"method": "topkk(k=3)"}, "did you mean 'topk'"),
         ({"normalise": "center"}, "choose one of none, scale, centre"),
-        ({"b_dec": "median"}, "choose one of zero, mean, geometric_median"),
+        ({"b_dec": "median"}, "choose one of none, zero, mean, geometric_median"),
         ({"revive": "ghosts"}, "no revival is called 'ghosts'"),
         ({"subject": "otello()"}, "did you mean 'othello'"),
-        ({"training.batch": 100000}, "needs more games at a time"),
+        ({"training.batch": 100000}, "needs more rows at a time"),
     ],
 )
 def test_a_config_that_cannot_be_is_refused(subject, tmp_path, settings, sentence) -> None:
@@ -227,7 +227,7 @@ def test_a_run_in_the_folder_one_stands_in_has_its_name(subject, tmp_path, monke
 
 
 def test_a_folder_that_another_process_trains_in(subject, tmp_path) -> None:
-    with files.held(tmp_path / "a"), pytest.raises(ValueError, match="a is in use: another process trains there"):
+    with files.held(tmp_path / "a"), pytest.raises(ValueError, match="a is in use: another process works there"):
         runs.train({tmp_path / "a": config(subject)})
     assert not (tmp_path / "a").exists(), "nothing was written, so nothing stays"
     (run,) = runs.train({tmp_path / "a": config(subject)})

@@ -13,6 +13,8 @@ from unweave.schedule import SHAPES
 
 T = TypeVar("T")
 
+DECODER_NORMS = ("unit", "bounded", "free")
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -21,7 +23,8 @@ class DataConfig:
     beginning of a document, and shorter documents are left out. specials: whether separators and first positions are
     learnt from as well.
     sequences: how many games or rows are read at a time, which is also what the shuffle mixes; seed: of their order.
-    passes: how often each vector is served before it is let go, each time in another order."""
+    passes: how often each vector is served before it is let go, each time in another order.
+    store: a folder that `unweave harvest` filled, whose activations are read instead of harvested; "" for none."""
 
     text: str = ""
     context: int = 128
@@ -30,6 +33,7 @@ class DataConfig:
     sequences: int = 2048
     passes: int = 1
     seed: int = 0
+    store: str = ""
 
     def __post_init__(self) -> None:
         for name, least in (("context", 2), ("sequences", 1), ("passes", 1)):
@@ -44,10 +48,11 @@ class TrainingConfig:
     """steps, batch: how many optimiser steps, of how many vectors each; where the objective is end to end, all those of
     whole rows, about so many.
     optimiser: which; lr, warmup, decay: the peak of its learning rate, steps up to it, the share of the steps in which
-    it falls to 0; shape: "linear" or "cosine", how it falls.
+    it falls; shape: "linear" or "cosine", how it falls; lr_end: to which share of the peak.
     penalty_warmup: the share of the steps in which the penalties of sparsity grow from 0 to their weight.
     gradient_norm: where the gradient's norm is clipped; 0 for not at all.
-    unit_norm: keep decoder rows at norm 1, without the part of their gradient that would lengthen them.
+    decoder_norm: "unit" keeps decoder rows at norm 1, without the part of their gradient that would lengthen them;
+    "bounded" cuts those that grew longer than 1 back to it after each step; "free" leaves them alone.
     log_every, checkpoint_every: in steps.
     """
 
@@ -58,9 +63,10 @@ class TrainingConfig:
     warmup: int = 200
     decay: float = 0.3
     shape: str = "linear"
+    lr_end: float = 0.0
     penalty_warmup: float = 0.0
     gradient_norm: float = 0.0
-    unit_norm: bool = True
+    decoder_norm: str = "unit"
     log_every: int = 50
     checkpoint_every: int = 500
 
@@ -75,9 +81,11 @@ class TrainingConfig:
             raise ValueError(f"training.lr must be above 0 and finite, not {self.lr}")
         if self.shape not in SHAPES:
             raise ValueError(f"training.shape must be {' or '.join(SHAPES)}, not {self.shape!r}")
-        for name in ("decay", "penalty_warmup"):
+        if self.decoder_norm not in DECODER_NORMS:
+            raise ValueError(f"training.decoder_norm must be {', '.join(DECODER_NORMS)}, not {self.decoder_norm!r}")
+        for name, of in (("decay", "the steps"), ("penalty_warmup", "the steps"), ("lr_end", "training.lr")):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"training.{name} is a share of the steps, from 0 to 1, not {getattr(self, name)}")
+                raise ValueError(f"training.{name} is a share of {of}, from 0 to 1, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +94,8 @@ class RunConfig:
     target: the site to reconstruct, if not that one: a transcoder; skip: with a linear path beside its codes.
     method, d_sae: which dictionary, with how many features.
     encoder: "affine()", or what comes before it; objective: what the reconstruction is to be close in.
-    start: where the encoder's weights start; b_dec: where that does, "zero", "mean" or "geometric_median";
+    start: where the encoder's weights start; b_dec: where that does, "zero", "mean" or "geometric_median", or "none",
+    for zero throughout, a dictionary without one;
     normalise: "none", "scale", "centre", "each" or "whiten"; revive: what brings dead features back;
     seed: of the initial weights."""
 

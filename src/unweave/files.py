@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from safetensors import SafetensorError, safe_open
 
 if TYPE_CHECKING:  # what serves files and makes none opens at once: torch takes seconds
     from torch import Tensor
+
+_LEFT_BY_A_CRASH = r"\..*\.part|\.tmp.*"  # of files that were being written, by `replace` or by safetensors
 
 
 def cache(room: str) -> Path:
@@ -46,6 +49,22 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
             aside.unlink()
 
 
+def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a folder beside `path`, then rename it to `path`, which is never there half-filled; what was
+    there before is gone. Raises OSError with one clear sentence when it cannot be written."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed and had our number
+    try:
+        aside.mkdir(parents=True)
+        write(aside)
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(aside, path)
+    except (OSError, SafetensorError) as error:
+        raise OSError(f"could not write {path}: {error}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
 @contextmanager
 def held(folder: Path, doing: str = "trains") -> Iterator[None]:
     """Keep `folder` (made if it is not there, gone again if it stays empty) from other processes; even `kill -9` lets
@@ -53,7 +72,7 @@ def held(folder: Path, doing: str = "trains") -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=0.2)  # `in_use` may look at it just now
     except Timeout:
         raise ValueError(f"{folder} is in use: another process {doing} there; wait, or choose another folder") from None
     try:
@@ -65,12 +84,46 @@ def held(folder: Path, doing: str = "trains") -> Iterator[None]:
             folder.rmdir()
 
 
+def in_use(folder: Path) -> bool:
+    """Whether a process keeps `folder` by `held`."""
+    if not (folder / ".lock").exists():
+        return False
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a crash left of files that were being written. Only while `folder` is held."""
+    for path in folder.iterdir():
+        if re.fullmatch(_LEFT_BY_A_CRASH, path.name):
+            path.unlink()
+
+
 def vacant(folder: Path) -> bool:
-    """Whether nothing is lost by writing into `folder`: it is not there, or holds at most a lock and what a crash left
-    of files that were being written, by `replace` or by safetensors."""
+    """Whether nothing is lost by writing into `folder`: it is not there, or holds at most a lock and what a crash
+    left."""
     if not folder.is_dir():
         return not folder.exists()
-    return all(re.fullmatch(r"\.lock|\..*\.part|\.tmp.*", path.name) for path in folder.iterdir())
+    return all(re.fullmatch(rf"\.lock|{_LEFT_BY_A_CRASH}", path.name) for path in folder.iterdir())
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder`, to be filled: at the end of the block it takes that name, and if the block is left
+    in any other way it is gone. Raises ValueError where something has the name already."""
+    if not vacant(folder):
+        raise ValueError(f"{folder} exists already: choose another folder, or delete it")
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -136,8 +189,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     replace(path, lambda aside: save_file(held, str(aside), metadata=header))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a safetensors file and the metadata of its header.
+def read_tensors(path: Path, names: Collection[str] | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a safetensors file, all or those of some names, and the metadata of its header.
 
     Raises FileNotFoundError, or ValueError for a file that is damaged, half-written or of another kind.
     """
@@ -146,7 +199,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = {name: _value(text) for name, text in (file.metadata() or {}).items()}
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a mapping)
+            wanted = file.keys() if names is None else names
+            return {name: file.get_tensor(name) for name in wanted}, metadata
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged, half-written or no safetensors file: {error}") from None
 

@@ -1,6 +1,6 @@
 """A run: a folder that holds all there is to know about one dictionary, and the function that fills it.
 
-config.json        what it was made from
+config.json        what it was made from, and what was done to it after its training
 checkpoint/        the state of an unfinished training
 metrics.jsonl      what training reported
 sae.safetensors    the dictionary, once trained; card.md says the same for people
@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,19 +25,14 @@ from torch import Tensor
 from unweave import files
 from unweave.activations.batches import Batch, from_everywhere, whole_rows
 from unweave.activations.buffer import Place, Vectors
-from unweave.activations.corpus import corpus
-from unweave.activations.harvest import harvest
+from unweave.activations.live import Live
+from unweave.activations.store import Store
 from unweave.config import RunConfig, from_dict, to_dict
 from unweave.dictionary import METHODS, Dictionary, export
 from unweave.dictionary.objective import OBJECTIVES
 from unweave.registry import parse
-from unweave.subject import joined
-from unweave.subject import load as load_subject
 from unweave.training import checkpoint, log
 from unweave.training.loop import Trainer
-
-# Games or rows of text whose activations show where the middle and the scale of a site's activations are.
-_SAMPLE = 256
 
 
 @dataclass(frozen=True)
@@ -65,6 +60,11 @@ class Run:
         if not path.exists():
             raise FileNotFoundError(f"{self.folder} is not a run: it has no config.json")
         return read_config(path)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """What was done to the dictionary after its training, in order: by which verb, from which run, and how."""
+        return files.read_json(self.folder / "config.json").get("history", [])
 
     @property
     def trained(self) -> bool:
@@ -118,8 +118,9 @@ def train(jobs: Mapping[Path, RunConfig], on_report: Callable[[Report], None] = 
     """Train every dictionary of `jobs` (folder -> config) and return their runs.
 
     All are trained side by side, those with the same subject, data and batch size on one stream of activations, or of
-    whole rows where the objective is end to end. A folder that holds an unfinished run of the same config is taken up
-    where it was, a finished one is left as it is.
+    whole rows where the objective is end to end. Where `data.store` names a store, the stream is read from it, and
+    begins again where it ends; one that is still being filled is waited for. A folder that holds an unfinished run of
+    the same config is taken up where it was, a finished one is left as it is.
     `on_report` is called from several threads.
     Raises ValueError for a folder that holds anything else or that another process trains in, or a config that cannot
     be, before anything is written.
@@ -165,6 +166,9 @@ def _claim(folder: Path, config: RunConfig) -> Run:
         if not files.vacant(folder):
             raise ValueError(f"{folder} exists and is not a run: choose another folder")
         return run
+    if run.history:
+        done = " and ".join(f"{step['verb']}d" for step in run.history)
+        raise ValueError(f"{folder} holds a dictionary that was {done} after its training: choose another folder")
     if differ := files.differences(to_dict(run.config), to_dict(config)):
         raise ValueError(f"{folder} holds a run with other settings ({differ}): choose another folder, or delete it")
     return run
@@ -181,22 +185,27 @@ class _Job:
         self.work = 0.0  # seconds of one core that its own steps took, those of earlier sessions too
         self.trainer: Trainer
 
-    def prepare(self, trainer: Trainer, sample: Vectors, corpus: str) -> None:
-        self.trainer, self.corpus = trainer, corpus
+    def prepare(self, trainer: Trainer, sample: Vectors, origin: Live | Store) -> None:
+        self.trainer, self.origin = trainer, origin
         if self.state.exists():
             about = checkpoint.restore(trainer, self.state)
-            if about["corpus"] != corpus:
+            self.place, self.before, self.work = Place(*about["place"]), about["seconds"], about["core_seconds"]
+            if about["data"] != self._seen():
+                data = self.config.data
                 raise ValueError(
-                    f"{self.run.folder} was begun on another text: {self.config.data.text} has changed since; put it "
+                    f"{self.run.folder} was begun on other data: {data.store or data.text} has changed since; put it "
                     "back, or delete the run"
                 )
-            self.place, self.before, self.work = Place(*about["place"]), about["seconds"], about["core_seconds"]
             log.rewind(self.run.folder / "metrics.jsonl", trainer.step)
             return
         trainer.fit_(*_of(sample, self.config))
         # First what makes the folder a run: whatever happens after that, the same command goes on here.
         files.write_json(self.run.folder / "config.json", {"config": to_dict(self.config), "hash": self.config.hash})
         files.write_text(self.run.folder / "metrics.jsonl", "")
+
+    def _seen(self) -> str:
+        """The fingerprint of what it has learnt from."""
+        return self.origin.fingerprint(self.place.round + (self.place.batch > 0))
 
     @property
     def seconds(self) -> float:
@@ -217,7 +226,7 @@ class _Job:
             self.finish(batch.vectors[self.config.site])
         elif self.trainer.step % self.config.training.checkpoint_every == 0:
             spent = {"seconds": self.seconds, "core_seconds": self.work}
-            place = {"corpus": self.corpus, "place": [after.round, after.batch]}
+            place = {"data": self._seen(), "place": [after.round, after.batch]}
             checkpoint.save(self.trainer, self.state, place | spent)
 
     def finish(self, x: Any) -> None:
@@ -237,31 +246,39 @@ class _Group:
         another."""
         shared = jobs[0].config
         self.jobs, self.stopped = jobs, threading.Event()
-        self.model = load_subject(shared.subject)
-        self.corpus = corpus(shared.data, self.model)
+        if shared.data.store:
+            if OBJECTIVES.build(shared.objective).end_to_end:
+                raise ValueError(f"{shared.objective} needs the subject itself, not a store: leave out data.store")
+            self.origin = Store(shared.data.store, self.stopped.wait)
+            self.origin.agree(shared.subject, shared.data)
+        else:
+            self.origin = Live(shared.subject, shared.data)
         self.sites = sorted({site for job in jobs for site in (job.config.site, job.config.target) if site})
-        width = {site: sum(joined.widths(site, self.model.sites())) for site in self.sites}
+        width = {site: self.origin.width(site) for site in self.sites}
         self.trainers = [Trainer(job.config, width[job.config.site], width.get(job.config.target)) for job in jobs]
 
     def train(self, pool: Executor, on_report: Callable[[Report], None]) -> None:
         """Until all are done or `stopped` is set, with the work itself in `pool`."""
-        jobs, data, batch = self.jobs, self.jobs[0].config.data, self.jobs[0].config.training.batch
-        first = self.corpus.sample("train", _SAMPLE, data.seed)
-        sample = pool.submit(harvest, self.model, first, self.sites).result().vectors
-        of = self.corpus.fingerprint
+        jobs, sample = self.jobs, pool.submit(self.origin.sample, self.sites).result()
         ready = [
-            pool.submit(job.prepare, trainer, sample, of) for job, trainer in zip(jobs, self.trainers, strict=True)
+            pool.submit(job.prepare, trainer, sample, self.origin)
+            for job, trainer in zip(jobs, self.trainers, strict=True)
         ]
         for prepared in ready:
             prepared.result()
-        start = min(job.place for job in jobs)
-        serve = whole_rows if self.trainers[0].objective.end_to_end else from_everywhere
-        stream = serve(self.model, self.corpus, self.sites, data, batch=batch, start=start, pool=pool)
+        stream = self._stream(pool)
         while not (self.stopped.is_set() or all(job.trainer.done for job in jobs)):
             after, served = next(stream)
             steps = [pool.submit(job.update, served, after, on_report) for job in jobs]
             for step in steps:
                 step.result()
+
+    def _stream(self, pool: Executor) -> Iterator[tuple[Place, Batch]]:
+        shared, origin, start = self.jobs[0].config, self.origin, min(job.place for job in self.jobs)
+        data, batch = shared.data, shared.training.batch
+        if isinstance(origin, Live) and self.trainers[0].objective.end_to_end:
+            return whole_rows(origin.subject, origin.corpus, self.sites, data, batch=batch, start=start, pool=pool)
+        return from_everywhere(origin.chunks(self.sites), data, batch=batch, start=start, pool=pool)
 
 
 def _of(vectors: Vectors, config: RunConfig) -> tuple[Tensor, Tensor | None]:
@@ -286,6 +303,6 @@ def _card(config: RunConfig, seconds: float) -> str:
 - loss: {" + ".join(f"{weight:g} * {term}" for term, (weight, _) in {**method.losses, **method.penalties}.items())}
 - objective: {config.objective}; revival: {config.revive}; encoder: {config.encoder}
 - units: it reads and writes the subject's own activations; normalisation: {config.normalise}
-- seeds: weights {config.seed}, games {config.data.seed}
+- seeds: weights {config.seed}, {"text" if config.data.text else "games"} {config.data.seed}
 - config hash: {config.hash}; config.json beside this file makes it again: `unweave train FOLDER --config config.json`
 """

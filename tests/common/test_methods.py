@@ -39,14 +39,26 @@ class Odd(Activation):
                 return pre.relu() * self.scale
             case "narrowness":
                 return pre.relu() / (pre.shape[1] != 6)
+            case "pruning":
+                return pre.relu() / pre.shape[1]
         return pre.relu()
 
 
-@pytest.mark.parametrize("wrong", ["shapes", "learning", "gradients", "exporting", "seeding", "narrowness"])
+class Deaf(Linear):
+    """Its codes change when b_dec moves."""
+
+    def follow_(self, by: Tensor) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "wrong", ["shapes", "learning", "gradients", "exporting", "pruning", "finetuning", "seeding", "narrowness"]
+)
 def test_a_method_with_one_thing_wrong_is_told_which(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def odd() -> Method:
         """A ReLU with one thing wrong."""
-        return Method(source="-", coder=lambda W: Linear(W, Odd(wrong)), losses={"error": (1.0, error)})
+        coder = Deaf if wrong == "finetuning" else Linear
+        return Method(source="-", coder=lambda W: coder(W, Odd(wrong)), losses={"error": (1.0, error)})
 
     monkeypatch.setitem(METHODS._builders, "odd", odd)
     with pytest.raises(ValueError, match=f"the method odd breaks the property '{wrong}': .+"):

@@ -159,11 +159,22 @@ def test_dimension_reduction_leaks_below_the_smallest_kept() -> None:
 
 def test_group_max_takes_one_of_each_group() -> None:
     pre = torch.randn(B, F)
-    offsets, features = GroupMax(5).select(pre)
+    offsets, features = GroupMax(5, F).select(pre)
     for row, chosen in zip(pre.tolist(), features.view(B, 5).tolist(), strict=True):
         groups = [range(g, F, 5) for g in range(5)]
         assert chosen == sorted(max(group, key=row.__getitem__) for group in groups)
     assert offsets.tolist() == list(range(0, 5 * B + 1, 5))
+
+
+def test_group_max_of_pruned_features_keeps_its_groups() -> None:
+    pre, kept = torch.randn(B, F), [1, 2, 4, 6, 7, 11]  # of groups 0 and 3 nothing
+    whole, some = GroupMax(5, F), GroupMax(5, len(kept))
+    some.slot = whole.slot[kept]
+    offsets, features = some.select(pre[:, kept])
+    for row, chosen in zip(pre.tolist(), features.view(B, 3).tolist(), strict=True):
+        groups = [[j for j in kept if j % 5 == g] for g in (1, 2, 4)]
+        assert [kept[j] for j in chosen] == sorted(max(group, key=row.__getitem__) for group in groups)
+    assert offsets.tolist() == list(range(0, 3 * B + 1, 3))
 
 
 def test_matching_pursuit_word_for_word() -> None:

@@ -9,6 +9,7 @@ import torch
 
 from unweave.evaluation import definitions
 from unweave.evaluation.definitions import DEFINITIONS, Definition
+from unweave.evaluation.language import definitions as language
 from unweave.evaluation.reconstruction import Reconstruction
 from unweave.evaluation.sparsity import Sparsity
 
@@ -19,15 +20,24 @@ BOARD = {
     *(f"reconstruction_{of}/1" for of in ("128", "192", "legal")),
     "f1_pairs/1",
 }
+EVERY = DEFINITIONS | language.DEFINITIONS
 REST = {
     *("l0/1", "density_median/1", "dead/1"),
     *("fvu/1", "explained_variance/1", "mse_element/1", "mse_sum/1", "l2_ratio/1", "shrinkage/1"),
     *("ce/1", "ce_zero/1", "ce_mean/1", "ce_spliced/1", "ce_score/1", "kl/1", "legal_rate/1", "legal_rate_spliced/1"),
 }
+OF_TEXT = {
+    *("explained_variance_token/1", "mse_relative/1", "cosine/1", "perplexity/1", "perplexity_spliced/1"),
+    *("ce_increase/1", "ce_score_mean/1", "kl_zero/1", "kl_score/1"),
+}
 
 
 def test_the_metrics_are_those_of_the_file_format() -> None:
     assert set(DEFINITIONS) == BOARD | REST
+    assert set(language.DEFINITIONS) == REST - {"legal_rate/1", "legal_rate_spliced/1"} | OF_TEXT
+    assert all(
+        language.DEFINITIONS[key] is DEFINITIONS[key] for key in DEFINITIONS.keys() & language.DEFINITIONS.keys()
+    )
 
 
 def test_no_key_is_defined_twice() -> None:
@@ -36,9 +46,9 @@ def test_no_key_is_defined_twice() -> None:
     assert sorted(keys) == sorted(DEFINITIONS)
 
 
-@pytest.mark.parametrize("key", DEFINITIONS)
+@pytest.mark.parametrize("key", EVERY)
 def test_a_definition_is_complete(key: str) -> None:
-    metric = DEFINITIONS[key]
+    metric = EVERY[key]
     assert metric.key == key
     assert re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*/[1-9][0-9]*", key)
     for text in (metric.title, metric.definition, metric.source, metric.unit, metric.null):
@@ -50,13 +60,13 @@ def test_a_definition_is_complete(key: str) -> None:
 
 
 def test_titles_tell_metrics_apart() -> None:
-    assert len({metric.title for metric in DEFINITIONS.values()}) == len(DEFINITIONS)
+    assert len({metric.title for metric in EVERY.values()}) == len(EVERY)
 
 
 def test_definitions_name_only_metrics_that_exist() -> None:
-    for metric in DEFINITIONS.values():
+    for metric in EVERY.values():
         assert set(re.findall(r"[a-z0-9_]+/[0-9]+\b", f"{metric.definition} {metric.null}")) <= {
-            *DEFINITIONS,
+            *EVERY,
             *("2/3",),
         }
 

@@ -42,6 +42,18 @@ def test_steps_equal_those_of_torch(shape: tuple[int, int]) -> None:
     assert (ours - theirs).norm() < 0.02 * moved  # bfloat16 has eight bits
 
 
+def test_a_stack_is_many_matrices() -> None:
+    torch.manual_seed(0)
+    start, gradient = torch.randn(3, 16, 64), torch.randn(3, 16, 64)
+    stack, each = torch.nn.Parameter(start.clone()), [torch.nn.Parameter(m.clone()) for m in start]
+    stack.grad = gradient
+    for p, g in zip(each, gradient, strict=True):
+        p.grad = g
+    Muon([stack], lr=0.1, weight_decay=0.1).step()
+    Muon(each, lr=0.1, weight_decay=0.1).step()
+    assert torch.equal(stack, torch.stack([*each]))
+
+
 def test_what_has_no_gradient_stays() -> None:
     p = torch.nn.Parameter(torch.ones(3, 3))
     Muon([p], lr=1.0, weight_decay=0.5).step()

@@ -77,6 +77,27 @@ def test_the_control_keeps_every_entry_and_nothing_else(folder: Path) -> None:
     assert not torch.equal(control.run(tokens), other.run(tokens))
 
 
+def test_the_control_of_a_subject_that_holds_its_model(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    class Holder:
+        """A subject that is no module itself, as those of other libraries' models are."""
+
+        def __init__(self) -> None:
+            self.model = load(str(folder))
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.model, name)
+
+    def holder() -> Holder:
+        return Holder()
+
+    monkeypatch.setitem(SUBJECTS._builders, "holder", holder)
+    control, expected = load("control(of='holder()', seed=1)"), load(f"control(of={str(folder)!r}, seed=1)")
+    tokens = torch.randint(1, 61, (2, 5))
+    assert torch.equal(control.run(tokens), expected.run(tokens))
+    with pytest.raises(ValueError, match=r"shuffles a model's weights: toy\(\) has none"):
+        load("control(of='toy()')")
+
+
 def test_bad_names_and_files_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no subject is called 'othelo'; did you mean 'othello'"):
         load("othelo()")

@@ -28,11 +28,11 @@ def trainer(**settings) -> Trainer:
     return t
 
 
-@given(st.integers(1, 500), st.integers(0, 100), st.floats(0, 1), st.sampled_from(SHAPES))
-def test_schedule(steps: int, warmup: int, decay: float, shape: str) -> None:
-    rates = [rate(s, steps, warmup, decay, shape) for s in range(steps)]
+@given(st.integers(1, 500), st.integers(0, 100), st.floats(0, 1), st.sampled_from(SHAPES), st.floats(0, 1))
+def test_schedule(steps: int, warmup: int, decay: float, shape: str, end: float) -> None:
+    rates = [rate(s, steps, warmup, decay, shape, end) for s in range(steps)]
     assert all(0 < r <= 1 for r in rates)
-    assert rate(steps, steps, warmup, decay, shape) == 0
+    assert rate(steps, steps, 0, decay, shape, end) == end
     tail = rates[warmup:]
     assert tail == sorted(tail, reverse=True)
 
@@ -135,15 +135,66 @@ def test_decoder_rows_stay_at_norm_one() -> None:
     for i in range(20):
         t.update(batch(i))
     torch.testing.assert_close(t.dictionary.W_dec.norm(dim=1), torch.ones(16))
-    free = trainer(**{"training.unit_norm": False})
+    free = trainer(**{"training.decoder_norm": "free"})
     for i in range(20):
         free.update(batch(i))
     assert (free.dictionary.W_dec.norm(dim=1) - 1).abs().max() > 1e-3
 
 
+def test_report_003s_step_is_plain() -> None:
+    """Bounded rows, no b_dec, its objective and its Adam, against the same written out with torch's single-tensor
+    Adam: rows that are longer than 1 after a step are cut back, and nothing else happens to them."""
+    settings = {
+        "training.decoder_norm": "bounded",
+        "training.optimiser": "adam(beta1=0.0, beta2=0.9999)",
+        "training.warmup": 0,
+        "training.decay": 0.0,
+        "method": "relu(l1=1.2e-4)",
+        "objective": "by_centred_norm()",
+        "normalise": "each",
+        "b_dec": "none",
+        "revive": "none()",
+    }
+    ours, theirs = trainer(**settings), trainer(**settings)
+    W_dec, W_enc, b_enc = (theirs.dictionary.get_parameter(n) for n in ("W_dec", "coder.W_enc", "coder.b_enc"))
+    adam = torch.optim.Adam([W_dec, W_enc, b_enc], ours.config.training.lr, (0.0, 0.9999), foreach=False, fused=False)
+    for i in range(20):
+        ours.update(batch(i))
+        x = batch(i) * (8**0.5 / batch(i).norm(dim=1, keepdim=True))
+        codes = (x @ W_enc + b_enc).relu()
+        error = (codes @ W_dec - x).pow(2) / (x - x.mean(0)).norm(dim=1, keepdim=True)
+        adam.zero_grad()
+        (error.mean() + 1.2e-4 * codes.sum(1).mean()).backward()
+        adam.step()
+        with torch.no_grad():
+            W_dec /= W_dec.norm(dim=1, keepdim=True).clamp(min=1)
+    found = ours.dictionary
+    for a, b in zip((found.W_dec, *found.coder.parameters()), (W_dec, W_enc, b_enc), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+    lengths = found.W_dec.norm(dim=1)
+    assert lengths.max() <= 1 + 1e-6
+    assert lengths.min() < 0.999
+
+
+def test_a_dictionary_without_b_dec_never_gets_one(tmp_path) -> None:
+    t = trainer(b_dec="none", method="relu(l1=0.1)")
+    for i in range(10):
+        t.update(batch(i))
+    assert not t.dictionary.b_dec.any()
+    assert not any(name.startswith("b_dec") for name in t.optimiser.state())
+    checkpoint.save(t, tmp_path / "state.safetensors", {})
+    again = trainer(b_dec="none", method="relu(l1=0.1)")
+    checkpoint.restore(again, tmp_path / "state.safetensors")
+    for one in (t, again):
+        one.update(batch(10))
+    assert all(torch.equal(a, b) for a, b in zip(t.dictionary.parameters(), again.dictionary.parameters(), strict=True))
+    with pytest.raises(ValueError, match=r"lacks tensor .*b_dec"):
+        checkpoint.restore(trainer(method="relu(l1=0.1)"), tmp_path / "state.safetensors")
+
+
 def test_one_step_equals_plain_adam() -> None:
     """With a free decoder and no clipping, against torch's single-tensor Adam on the same loss."""
-    settings = {"training.unit_norm": False, "training.warmup": 0, "training.decay": 0.0, "method": "relu(l1=0.1)"}
+    settings = {"training.decoder_norm": "free", "training.warmup": 0, "training.decay": 0.0, "method": "relu(l1=0.1)"}
     ours, theirs = trainer(**settings), trainer(**settings)
     adam = torch.optim.Adam(theirs.dictionary.parameters(), ours.config.training.lr, foreach=False, fused=False)
     for i in range(5):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from unweave.activations.corpus import of_games
 from unweave.config import RunConfig, override
 from unweave.dictionary import METHODS, Dictionary, export
 from unweave.evaluation.context import Context
@@ -114,7 +115,8 @@ def subject() -> GPT:
 
 
 def test_spliced_it_replaces_the_target_by_what_it_makes_of_the_site(subject: GPT) -> None:
-    row = tokens.encode(games.sample("test", 1, 0))
+    rows = of_games(games.sample("test", 1, 0))
+    row = rows.tokens
     source = subject.read(row[:, :-1], ["mlp_in.1"])["mlp_in.1"]
 
     def tap(site: str, x: Tensor) -> Tensor:
@@ -122,7 +124,7 @@ def test_spliced_it_replaces_the_target_by_what_it_makes_of_the_site(subject: GP
 
     expected = subject(row[:, :-1], tap).log_softmax(-1)
     read = (row[:, :-1] != tokens.PAD).flatten()
-    measured = Faithfulness(subject, "mlp_out.1", row, torch.zeros(16)).spliced(torch.tanh(source).flatten(0, 1)[read])
+    measured = Faithfulness(subject, "mlp_out.1", rows, torch.zeros(16)).spliced(torch.tanh(source).flatten(0, 1)[read])
     there = row[:, 1:] != tokens.PAD
     ce = -expected.gather(2, row[:, 1:, None]).squeeze(2)[there].mean()
     assert measured["ce_spliced/1"] == pytest.approx(ce.item(), rel=1e-4)

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from unweave.activations.buffer import Place, Vectors, shuffled
 from unweave.activations.corpus import Corpus
-from unweave.activations.harvest import chunks
 from unweave.config import DataConfig
 from unweave.rows import Rows
 from unweave.subject.base import Subject
@@ -49,18 +48,10 @@ class Batch:
 
 
 def from_everywhere(
-    subject: Subject,
-    corpus: Corpus,
-    sites: Sequence[str],
-    data: DataConfig,
-    *,
-    batch: int,
-    start: Place,
-    pool: Executor,
+    source: Callable[[int], Iterator[Vectors]], data: DataConfig, *, batch: int, start: Place, pool: Executor
 ) -> Iterator[tuple[Place, Batch]]:
-    """`batch` vectors of very many rows, each batch with the place after it; the next rows are harvested in `pool`
-    while the last are in use. Raises what `shuffled` and `harvest` do."""
-    source = chunks(subject, corpus, sites, data)
+    """`batch` vectors of very many rows, each batch with the place after it; the next chunk of `source`, as `shuffled`
+    takes it, is harvested or read in `pool` while the last is in use. Raises what `shuffled` and `source` do."""
     stream = shuffled(
         lambda index: _ahead(source(index), pool), batch=batch, seed=data.seed, passes=data.passes, start=start
     )
@@ -108,6 +99,6 @@ def _ahead(items: Iterator[T], pool: Executor) -> Iterator[T]:
     """The same endless items, the next one made in `pool` while the last is in use."""
     coming = pool.submit(next, items)
     while True:
-        item = coming.result()
+        ready = [coming.result()]
         coming = pool.submit(next, items)
-        yield item
+        yield ready.pop()  # not held here while it is in use: a chunk is large

@@ -55,16 +55,17 @@ def shuffled(
     What is left of a round after its last whole batch (less than one batch) is not served.
     Raises ValueError when a chunk is too small for one batch.
     """
-    first = max(start.round - 1, 0)
-    chunks, kept = source(first), {}
-    for index, chunk in enumerate(chunks, start=first):
+    index, kept = max(start.round - 1, 0) - 1, {}
+    for chunk in source(index + 1):  # no enumerate, which would hold on to the chunk
+        index += 1
         now, later = _halves(chunk, seed, index)
+        del chunk
         if index < start.round:
             kept = later
             continue
         pool = {site: torch.cat([kept[site], x]) if kept else x for site, x in now.items()}
         kept = later
-        del now, later, chunk
+        del now, later
         n = len(next(iter(pool.values())))
         order = torch.cat([permutation(n, seed, index, 1 + done) for done in range(passes)])
         if n < batch:
@@ -73,3 +74,4 @@ def shuffled(
         for i in range(start.batch if index == start.round else 0, whole):
             after = Place(index, i + 1) if i + 1 < whole else Place(index + 1, 0)
             yield after, _take(pool, order[i * batch : (i + 1) * batch])
+        del pool  # before the next is made

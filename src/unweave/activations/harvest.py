@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -24,31 +25,39 @@ _PASS = 64 * 59
 
 @dataclass(frozen=True)
 class Harvest:
-    """vectors: by site, `[N, D]`; row, position: `[N] int64`, where each comes from, row by row."""
+    """vectors: by site, `[N, D]`; row, position, token: `[N] int64`, where each comes from, row by row, and what is
+    there."""
 
     vectors: dict[str, Tensor]
     row: Tensor
     position: Tensor
+    token: Tensor
 
 
-def harvest(subject: Subject, rows: Rows, sites: Sequence[str]) -> Harvest:
+def harvest(subject: Subject, rows: Rows, sites: Sequence[str], over: Callable = map) -> Harvest:
     """The activations at `sites`, single or joined, at every position of `rows` that dictionaries learn from and the
     subject takes (of a game's 60 moves the OthelloGPTs take 59).
 
+    over: calls a function for each pass: `map`, or that of a pool. With one thread of torch's for each of the pool's,
+    the vectors are the same to the bit however many there are.
     Raises ValueError for an unknown site, and for NaN or infinite activations, naming the site and the tokens.
     """
     rows = rows.until(subject.n_positions)
     row, position = rows.learn.nonzero(as_tuple=True)
     widths = subject.sites()
     vectors = {site: torch.empty(len(row), sum(joined.widths(site, widths))) for site in sites}
-    at = 0
-    for part in rows.split(max(1, _PASS // rows.tokens.shape[1])):
-        n = int(part.learn.sum())
+    parts = list(rows.split(max(1, _PASS // rows.tokens.shape[1])))
+    starts = accumulate((int(part.learn.sum()) for part in parts), initial=0)
+
+    def read(part: Rows, start: int) -> None:
         for site, x in joined.read(subject, part.tokens, sites).items():
-            vectors[site][at : at + n] = x[part.learn.to(x.device)]
-            _check(vectors[site][at : at + n], site, part)
-        at += n
-    return Harvest(vectors, row, position)
+            learnt = x[part.learn.to(x.device)]
+            vectors[site][start : start + len(learnt)] = learnt
+            _check(vectors[site][start : start + len(learnt)], site, part)
+
+    for _ in over(read, parts, starts):
+        pass
+    return Harvest(vectors, row, position, rows.tokens[row, position])
 
 
 def _check(x: Tensor, site: str, rows: Rows) -> None:

@@ -9,8 +9,11 @@ import typer
 from unweave.cli.bench import bench
 from unweave.cli.demo import demo
 from unweave.cli.evaluate import evaluate
+from unweave.cli.finetune import finetune
+from unweave.cli.harvest import harvest
 from unweave.cli.methods import methods
 from unweave.cli.pretrain import pretrain
+from unweave.cli.prune import prune
 from unweave.cli.report import report
 from unweave.cli.runs import runs
 from unweave.cli.steer import steer
@@ -26,8 +29,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for verb in (demo, methods, pretrain, train, evaluate, view, steer, report, runs, bench, study):
+for verb in (demo, methods, harvest, train, evaluate, prune, finetune, view, steer, report, runs, bench, study):
     app.command()(verb)
+app.add_typer(pretrain, name="pretrain")
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -86,11 +87,26 @@ class Trials:
         if report.values["step"] == self.steps:
             self.progress.remove_task(tasks.pop(name))
 
+    def count(self, done: int, of: int) -> None:
+        """How much of a stage without trainings is done."""
+        if "" not in self.running.tasks:
+            self.running.tasks[""] = self.progress.add_task("", total=of, numbers="")
+        self.progress.update(self.running.tasks[""], completed=done, total=of)
+
 
 @contextmanager
 def trials(quiet: bool = False) -> Iterator[Trials]:
     with training({}, quiet) as shown:
         yield Trials(shown.progress, quiet)
+
+
+@contextmanager
+def progress(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A bar for something that is told how much is done, and of how much."""
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(*columns, TimeRemainingColumn(), console=errors, disable=quiet or not errors.is_terminal) as bars:
+        task = bars.add_task(what, total=None)
+        yield lambda done, of: bars.update(task, completed=done, total=of)
 
 
 @contextmanager
@@ -120,6 +136,24 @@ def steps(what: str, quiet: bool = False) -> Iterator[Callable[[str, int, int], 
         yield show
     if not quiet:
         errors.print(f"{what}: {time.perf_counter() - began:.0f} s", style="dim")
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[list[int]]:
+    """A list that Ctrl-C adds to, so that a step or a shard under way is finished and nothing is lost; a second Ctrl-C
+    interrupts."""
+    asked: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(number: int, _frame: object) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def parse_settings(texts: list[str] | None) -> dict[str, Any]:

@@ -21,6 +21,9 @@ def train(
     ] = None,
     d_sae: Annotated[int | None, typer.Option(help="how many features")] = None,
     subject: Annotated[str | None, typer.Option(help='"othello()", "control(seed=0)", or the path of a model')] = None,
+    text: Annotated[
+        str | None, typer.Option(help='what a subject of text reads: a file, a folder, "stdlib()" or "hub(name=...)"')
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="optimiser steps")] = None,
     seed: Annotated[int | None, typer.Option(help="of the dictionary's first weights")] = None,
     config: Annotated[Path | None, typer.Option(help="start from a config.json instead of the defaults")] = None,
@@ -33,6 +36,8 @@ def train(
 
     Example: `unweave train runs/mine --method "topk(k=64)" --site resid_post.0 --d-sae 1024`
 
+    On text: `unweave train runs/text --subject models/gpt2 --text pages.jsonl --site resid_post.6`
+
     Ctrl-C or a crash loses little: the same command goes on from the last checkpoint, to the same weights.
     """
     from unweave import runs  # torch and the rest, only when needed
@@ -40,7 +45,8 @@ def train(
 
     base = runs.read_config(config) if config else RunConfig()
     call = call_of(method) if method else None
-    named = {"method": call, "site": site, "d_sae": d_sae, "subject": subject, "training.steps": steps, "seed": seed}
+    named = {"method": call, "site": site, "d_sae": d_sae, "subject": subject, "seed": seed}
+    named |= {"data.text": text, "training.steps": steps}
     made = override(base, {k: v for k, v in named.items() if v is not None} | live.parse_settings(settings))
     with live.training({runs.Run(folder).name: made.training.steps}, quiet=json) as show:
         (run,) = runs.train({folder: made}, show)

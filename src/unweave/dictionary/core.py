@@ -115,6 +115,10 @@ class Coder(nn.Module, ABC):
         """Multiply every code by `factor` for inputs (and b_dec) that are multiplied by it."""
 
     @abstractmethod
+    def follow_(self, by: Tensor) -> None:
+        """Read as before where b_dec has moved by `by [D]`: every pre-activation stays as it is."""
+
+    @abstractmethod
     def restart_(self, features: Tensor, directions: Tensor, size: float) -> None:
         """Let `features [n]` read along the unit `directions [n, D]` from now on, without bias, with weights `size`
         times as long as the average of the other features' (of their own, if they are all)."""
@@ -159,6 +163,10 @@ class Linear(Coder):
     def rescale_(self, factor: float) -> None:
         self.b_enc *= factor
         self.activation.rescale_(factor)
+
+    @torch.no_grad()
+    def follow_(self, by: Tensor) -> None:
+        self.b_enc += by @ self.W_enc
 
     @torch.no_grad()
     def restart_(self, features: Tensor, directions: Tensor, size: float) -> None:

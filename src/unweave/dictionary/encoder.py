@@ -21,6 +21,10 @@ class Lift(nn.Module, ABC):
     def rescale_(self, factor: float) -> None:
         """Multiply what comes out by `factor` for inputs (and b_dec) that are multiplied by it."""
 
+    @abstractmethod
+    def follow_(self, by: Tensor) -> None:
+        """Give what came out before where b_dec has moved by `by [D]`."""
+
 
 ENCODERS: Registry[Callable[[int, torch.Generator], Lift]] = Registry("encoder")
 """Each builds, from a width and a source of random numbers, a lift."""
@@ -31,6 +35,9 @@ class _Same(Lift):
         return x
 
     def rescale_(self, factor: float) -> None:
+        pass
+
+    def follow_(self, by: Tensor) -> None:
         pass
 
 
@@ -47,6 +54,10 @@ class _Residual(Lift):
     @torch.no_grad()
     def rescale_(self, factor: float) -> None:
         self.b_in *= factor
+
+    @torch.no_grad()
+    def follow_(self, by: Tensor) -> None:
+        self.b_in += by @ self.W_in
 
 
 @ENCODERS.register

@@ -23,10 +23,10 @@ def fold(trained: Dictionary) -> Dictionary:
     With x' = (x - m) s: b_dec becomes b_dec / s + m, and everything that adds to or is compared with a pre-activation
     (biases, thresholds) is divided by s; W_enc and W_dec stay. Where `foldable` says no, the normalisation stays too.
     """
-    about = _about(trained)
+    beside = about(trained)
     if foldable(trained):
-        about["normalise"] = "none"
-    folded = Dictionary(trained.d_in, trained.d_sae, trained.call, **about)
+        beside["normalise"] = "none"
+    folded = Dictionary(trained.d_in, trained.d_sae, trained.call, **beside)
     folded.load_state_dict(trained.state_dict())
     if foldable(trained):
         folded.coder.rescale_(1 / scale_of(trained))
@@ -47,7 +47,7 @@ def scale_of(trained: Dictionary) -> float:
     return float(trained.input.scale) if isinstance(trained.input, Shifted) and foldable(trained) else 1.0
 
 
-def _about(dictionary: Dictionary) -> dict[str, Any]:
+def about(dictionary: Dictionary) -> dict[str, Any]:
     """What stands beside width and method of a dictionary."""
     return {
         "encoder": dictionary.encoder,
@@ -87,15 +87,15 @@ def export(trained: Dictionary, batch: Tensor, tolerance: float = 1e-4) -> Dicti
     return folded
 
 
-def save(dictionary: Dictionary, path: Path, about: dict[str, Any] | None = None) -> None:
-    """One safetensors file, the method and `about` (where it came from) in its header."""
+def save(dictionary: Dictionary, path: Path, origin: dict[str, Any] | None = None) -> None:
+    """One safetensors file, the method and its `origin` (where it came from) in its header."""
     header = {
         "format": FORMAT,
         "method": dictionary.call,
         "d_in": dictionary.d_in,
         "d_sae": dictionary.d_sae,
-        **_about(dictionary),
-        "about": about or {},
+        **about(dictionary),
+        "about": origin or {},
     }
     files.write_tensors(path, dictionary.state_dict(), header)
 
@@ -108,8 +108,8 @@ def load(path: Path) -> Dictionary:
     tensors, header = files.read_tensors(path)
     if header.get("format") != FORMAT:
         raise ValueError(f"{path} is no dictionary of ours: its format is {header.get('format')!r}, not {FORMAT!r}")
-    about = {name: header[name] for name in ("encoder", "normalise", "d_out", "skip")}
-    dictionary = Dictionary(header["d_in"], header["d_sae"], header["method"], **about)
+    beside = {name: header[name] for name in ("encoder", "normalise", "d_out", "skip")}
+    dictionary = Dictionary(header["d_in"], header["d_sae"], header["method"], **beside)
     check_shapes(path, tensors, dictionary.state_dict())
     dictionary.load_state_dict(tensors)
     return dictionary.eval()

@@ -19,7 +19,7 @@ Start = Callable[[Dictionary, torch.Generator], None]
 
 STARTS: Registry[Start] = Registry("initialisation")
 
-Centre = Literal["zero", "mean", "geometric_median"]
+Centre = Literal["none", "zero", "mean", "geometric_median"]
 
 
 def geometric_median(sample: Tensor, rounds: int = 100, tolerance: float = 1e-6) -> Tensor:
@@ -38,7 +38,7 @@ def centre(sample: Tensor, kind: str) -> Tensor:
     """b_dec `[D]` for `sample [N, D]`. Raises ValueError for another kind."""
     if kind not in get_args(Centre):
         raise ValueError(f"no start of b_dec is called {kind!r}: choose one of {', '.join(get_args(Centre))}")
-    if kind == "zero":
+    if kind in ("none", "zero"):
         return torch.zeros_like(sample[0])
     return sample.mean(0) if kind == "mean" else geometric_median(sample)
 

@@ -23,6 +23,7 @@ from unweave.evaluation.readout import Readout
 from unweave.evaluation.truth import TruthScores, score
 from unweave.othello import games, labels
 from unweave.subject import joined, load
+from unweave.subject.base import ReadsText
 from unweave.subject.sites import parse
 
 
@@ -68,6 +69,8 @@ class Context:
         self.call, self.n_games, self.seed = subject, n_games, seed
         self.split: games.Split = split
         self.subject = load(subject)
+        if isinstance(self.subject, ReadsText):
+            raise ValueError(f"{subject} reads text, not games: unweave.evaluation.language scores its dictionaries")
         self.site = joined.resolve(site, self.subject.sites())
         self.target = joined.resolve(target or site, self.subject.sites())
 

@@ -41,8 +41,8 @@ Row = tuple[str, str, dict[str, float]]
 
 
 def control_of(config: RunConfig) -> RunConfig:
-    """The config of the same run on the same subject with its weights shuffled."""
-    return override(config, {"subject": f"control(of={config.subject!r}, seed=0)"})
+    """The config of the same run on the same subject with its weights shuffled, of which no store holds anything."""
+    return override(config, {"subject": f"control(of={config.subject!r}, seed=0)", "data.store": ""})
 
 
 class Controls:

@@ -1,7 +1,8 @@
 """What every number of an evaluation means: its definition, its source, and what a predictor that knows nothing gets.
 
 A metric's name carries a version (`fvu/1`): when its definition changes, the version does, and old numbers keep theirs.
-Unless a definition says otherwise, the sample is of held-out games, one input for each position after a move.
+Unless a definition says otherwise, the sample is of held-out games or rows of text, one input for each position after a
+move, or for each that dictionaries learn from (in text not separators, nor the first of a row).
 """
 
 from __future__ import annotations
@@ -254,10 +255,11 @@ _FAITHFULNESS = [
     _nats(
         key="ce/1",
         title="cross-entropy",
-        definition="-ln of the probability the subject gives to the move that is played next, averaged over positions "
-        f"with a next move. This and what follows is measured on the first {FORWARD_GAMES} of the games that are "
-        "scored on.",
-        null="knowing the rules and nothing else: 2.011, the entropy of random play; guessing among 61 tokens: 4.11",
+        definition="-ln of the probability the subject gives to the token that comes next, averaged over positions "
+        "that have a next one. In Othello that is the move played, and this and what follows is measured on the first "
+        f"{FORWARD_GAMES} of the games that are scored on.",
+        null="guessing among V tokens: ln V; in Othello 4.11, and 2.011, the entropy of random play, knowing the rules "
+        "and nothing else",
     ),
     *(
         _nats(
@@ -281,14 +283,14 @@ _FAITHFULNESS = [
         title="reconstruction score",
         definition="(ce_zero/1 - ce_spliced/1) / (ce_zero/1 - ce/1), each an average over positions; also called loss "
         "recovered.",
-        source="Girit & Rezaei 2023; Karvonen et al. 2024",
+        source="Girit & Rezaei 2023; OpenMOSS 2024; Karvonen et al. 2024",
         null="predicting 0: 0; predicting the mean: (ce_zero/1 - ce_mean/1) / (ce_zero/1 - ce/1)",
     ),
     _nats(
         key="kl/1",
         title="KL(normal || spliced)",
         definition="The Kullback-Leibler divergence from the subject's own prediction to the spliced one, averaged "
-        "over positions with a next move.",
+        "over positions that have a next one.",
         better="lower",
         null="none in general; a perfect reconstruction: 0",
     ),

@@ -46,9 +46,9 @@ def evaluate(run: Run, controls: Controls | None = None, *, n_games: int = 2000,
         )
     own = own_scores(dictionary, context)
     rows = [
-        _row("dictionary", "activations", own.activations),
-        _row("dictionary", "pre-activations", pre_activation_scores(dictionary, context)),
-        *(_row(*control, is_control=True) for control in controls.rows),
+        row("dictionary", "activations", own.activations),
+        row("dictionary", "pre-activations", pre_activation_scores(dictionary, context)),
+        *(row(*control, is_control=True) for control in controls.rows),
     ]
     found = {
         "version": VERSION,
@@ -57,7 +57,7 @@ def evaluate(run: Run, controls: Controls | None = None, *, n_games: int = 2000,
         "site": context.site,
         "target": context.target,
         "method": config.method,
-        "d_sae": config.d_sae,
+        "d_sae": dictionary.d_sae,
         "games": context.games,
         "rows": rows,
         "metrics": {key: asdict(definition) for key, definition in DEFINITIONS.items()},
@@ -73,7 +73,7 @@ def evaluate_all(trained: Sequence[Run], controls: Controls) -> list[dict[str, A
     return side_by_side([partial(evaluate, run, controls) for run in trained])
 
 
-def _row(name: str, readout: str, scores: Mapping[str, float], *, is_control: bool = False) -> dict[str, Any]:
+def row(name: str, readout: str, scores: Mapping[str, float], *, is_control: bool = False) -> dict[str, Any]:
     """A row of the table; what is undefined is null."""
     return {"name": name, "readout": readout, "is_control": is_control, "scores": defined(scores)}
 

@@ -86,7 +86,7 @@ class Faithfulness:
         return {
             "ce_spliced/1": after,
             "ce_score/1": (zero - after) / (zero - ce) if zero != ce else math.nan,
-            "kl/1": _mean_divergence(self._normal, log_probs),
+            "kl/1": float(divergence(self._normal, log_probs).double().mean()),
             **self._legal_rate("legal_rate_spliced/1", log_probs),
         }
 
@@ -111,7 +111,6 @@ class Faithfulness:
         return {name: float(self._allowed.gather(1, log_probs.argmax(1, keepdim=True)).double().mean())}
 
 
-def _mean_divergence(p: Tensor, q: Tensor) -> float:
-    """KL(p || q) of log-probabilities `[N, V]`, mean over rows, in nats; where p is 0, nothing is added."""
-    terms = torch.where(p.isneginf(), 0.0, p.exp() * (p - q))
-    return float(terms.sum(1).double().mean())
+def divergence(p: Tensor, q: Tensor) -> Tensor:
+    """KL(p || q) of log-probabilities `[N, V]`, for each row, in nats; where p is 0, nothing is added."""
+    return torch.where(p.isneginf(), 0.0, p.exp() * (p - q)).sum(1)

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from unweave import files
 from unweave.registry import Registry
 from unweave.text.tokenizer import Tokenizer
 
@@ -95,8 +96,13 @@ def load(call: str) -> Subject:
     """The subject that is written as `call`: "othello()", "control(seed=1)", or the path of a saved model.
 
     A path (anything with a separator or the ending .safetensors, or a folder that exists) is short for
-    `saved(path="...")`. Raises ValueError for an unknown name, naming the nearest, and FileNotFoundError or
-    ValueError for a model that is not there or damaged.
+    `saved(path="...")`, or for `huggingface(path="...")` where the folder's config.json is of that library. Raises
+    ValueError for an unknown name, naming the nearest, and FileNotFoundError or ValueError for a model that is not
+    there or damaged.
     """
     is_path = call.endswith(".safetensors") or ("/" in call and "(" not in call) or Path(call).is_dir()
-    return SUBJECTS["saved"](path=call) if is_path and call not in set(SUBJECTS) else SUBJECTS.build(call)
+    if not is_path or call in set(SUBJECTS):
+        return SUBJECTS.build(call)
+    config = Path(call) / "config.json"
+    of_transformers = config.is_file() and "model_type" in files.read_json(config)  # a training of ours has one, too
+    return SUBJECTS["huggingface" if of_transformers else "saved"](path=call)

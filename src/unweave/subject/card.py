@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from unweave.othello import games
 from unweave.subject import disk
 from unweave.subject.legality import score
 from unweave.subject.othello import ALPHABET
-from unweave.subject.othello_training import log, settings
-from unweave.subject.pretrain import checkpoint, has_bfloat16, weights
+from unweave.subject.othello_training import OthelloTraining
+from unweave.subject.pretrain import has_bfloat16, weights
+from unweave.subject.training_folder import finished, log, settings
 
 _TEST_GAMES = 2000
 
@@ -30,13 +32,8 @@ def export(folder: Path, device: torch.device | str = "cpu", *, n_games: int = _
     The figures are those of the rounded model, on test games that no training sees. Raises ValueError if the
     training has steps to go, FileNotFoundError if there is none in `folder`.
     """
-    config = settings(folder)
-    tensors, header = checkpoint(folder)
-    if header["step"] < config.how.steps:
-        raise ValueError(
-            f"the training in {folder} has done {header['step']} of {config.how.steps} steps: finish it first"
-        )
-    model = disk.build(config.gpt, weights(tensors), str(folder), ALPHABET)
+    config = settings(OthelloTraining, folder)
+    model = disk.build(config.gpt, weights(finished(folder, config.how)), str(folder), ALPHABET)
     written = disk.save(model, folder)
     figures = score(disk.saved(str(folder)).to(device), games.sample("test", n_games, seed=0, device=device))
     rows = log(folder)
@@ -49,14 +46,11 @@ def export(folder: Path, device: torch.device | str = "cpu", *, n_games: int = _
         "pretraining": asdict(config.how),
         "batch": config.batch,
         "targets": config.targets,
-        "games_seen": header["step"] * config.batch + (before["games_seen"] if before else 0),
+        "games_seen": config.how.steps * config.batch + (before["games_seen"] if before else 0),
         "hours": None if hours is None else round(hours + ((before and before["hours"]) or 0), 2),
         "machine": machine(torch.device(device)),
         "figures": {**asdict(figures), "split": "test", "seed": 0},
-        "files": {
-            path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-            for path in written
-        },
+        "files": hashes(written),
     }
     files.write_json(folder / "card.json", card)
     files.write_text(folder / "card.md", text(card))
@@ -67,6 +61,14 @@ def _card_of(start: str) -> dict[str, Any] | None:
     """The card beside the weights that a training started from, if there is one."""
     path = Path(start) / "card.json" if Path(start).is_dir() else Path(start).with_name("card.json")
     return files.read_json(path) if start and path.exists() else None
+
+
+def hashes(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of files, by name."""
+    return {
+        path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for path in paths
+    }
 
 
 def machine(device: torch.device) -> str:
@@ -89,7 +91,6 @@ def text(card: dict[str, Any]) -> str:
     while before:
         commands, before = [before["command"], *commands], before.get("start")
     made = "\n".join(f"    {command}" for command in commands)
-    hashes = "\n".join(f"- `{name}`: {f['bytes']:,} bytes, sha256 `{f['sha256']}`" for name, f in card["files"].items())
     return f"""# OthelloGPT, {gpt["n_layers"]} layers of width {gpt["d_model"]}
 
 Predicts the next move of Othello games in which every legal move is equally likely.
@@ -114,5 +115,10 @@ the rounded weights:
 | its entropy, the floor | {score["entropy"]:.4f} nats |
 | cross-entropy of the moves played | {score["cross_entropy_sampled"]:.4f} nats |
 
-{hashes}
+{listed(card["files"])}
 """
+
+
+def listed(hashes: dict[str, dict[str, Any]]) -> str:
+    """What `hashes` gave, as a list in Markdown."""
+    return "\n".join(f"- `{name}`: {f['bytes']:,} bytes, sha256 `{f['sha256']}`" for name, f in hashes.items())

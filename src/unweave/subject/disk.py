@@ -15,6 +15,7 @@ from unweave import files
 from unweave.config import from_dict
 from unweave.subject.base import SUBJECTS, Alphabet
 from unweave.subject.gpt import GPT, GPTConfig
+from unweave.subject.huggingface import HuggingFace, huggingface
 
 # A file that goes into the repository may have 16 MB; the header takes its part.
 SHARD_BYTES = 15_000_000
@@ -76,6 +77,18 @@ def othello() -> GPT:
             "this installation has no bundled OthelloGPT: install it again, or train one by `unweave pretrain othello`"
         )
     return saved(str(folder))
+
+
+@SUBJECTS.register
+def text() -> HuggingFace:
+    """The language model that comes with the package. Its card lies beside it in `unweave/assets/text`."""
+    folder = Path(str(package_files("unweave") / "assets" / "text"))
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            "this installation has no bundled language model: install one that has, or make one by "
+            "`unweave pretrain text --out models/text` and name its folder, models/text/model"
+        )
+    return huggingface(str(folder))
 
 
 def build(config: GPTConfig, tensors: dict[str, Tensor], where: str, alphabet: Alphabet | None = None) -> GPT:

@@ -26,8 +26,9 @@ def orthogonalise(m: Tensor, rounds: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For matrices only. `lr` is the size of the update's root-mean-square entry over 0.2, as AdamW's would be
-    (Liu et al. 2025, arXiv 2502.16982, Sect. 2.2), so that one learning rate and one weight decay serve both."""
+    """For matrices, and for stacks `[E, N, M]` of them, each a matrix by itself. `lr` is the size of the update's
+    root-mean-square entry over 0.2, as AdamW's would be (Liu et al. 2025, arXiv 2502.16982, Sect. 2.2), so that one
+    learning rate and one weight decay serve both."""
 
     def __init__(self, params, lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
@@ -42,4 +43,5 @@ class Muon(torch.optim.Optimizer):
                 momentum.lerp_(p.grad, 1 - group["momentum"])
                 nesterov = p.grad.lerp(momentum, group["momentum"])
                 p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(orthogonalise(nesterov), alpha=-0.2 * group["lr"] * max(p.shape) ** 0.5)
+                update = orthogonalise(nesterov) if p.ndim == 2 else torch.stack([*map(orthogonalise, nesterov)])
+                p.add_(update, alpha=-0.2 * group["lr"] * max(p.shape[-2:]) ** 0.5)

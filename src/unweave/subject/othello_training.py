@@ -5,23 +5,22 @@ Shapes: B games, S = 59 positions, V = 61 tokens.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from unweave import files
-from unweave.config import from_dict
 from unweave.othello import games, labels, tokens
 from unweave.subject import disk
 from unweave.subject.gpt import GPT, GPTConfig
 from unweave.subject.othello import ALPHABET
-from unweave.subject.pretrain import Batches, Pretraining, Progress, checkpoint, pretrain, same_settings
+from unweave.subject.pretrain import Batches, Pretraining, Progress, pretrain
+from unweave.subject.training_folder import claim, logged
 
 Targets = Literal["exact", "sampled"]
 
@@ -84,26 +83,13 @@ def pretrain_othello(
     start from are of another shape, FileNotFoundError if those are not there.
     """
     model = _initial(config, folder).to(device)  # first, so that a mistake in `start` leaves no folder claimed
+    shape = asdict(config.gpt)
+    matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
     with files.held(folder):
-        _claim(folder, config)
-        yield from _train(model, folder, config, device, checkpoint_every)
-
-
-def _train(
-    model: GPT, folder: Path, config: OthelloTraining, device: torch.device | str, checkpoint_every: int
-) -> Iterator[Progress]:
-    steps = pretrain(model, batches(config, device), config.how, folder, checkpoint_every=checkpoint_every)
-    seconds: float | None = None
-    try:
-        for news in steps:
-            if seconds is None:  # only now is it known from which step this continues
-                seconds = _rewind(folder / "log.jsonl", news.step)
-            seconds += news.seconds
-            with open(folder / "log.jsonl", "a", encoding="utf-8") as log:
-                log.write(json.dumps({"step": news.step, "loss": news.loss, "seconds": round(seconds, 3)}) + "\n")
-            yield news
-    finally:
-        steps.close()  # type: ignore[attr-defined]  (a generator: closing it writes the checkpoint)
+        claim(folder, config, shape)
+        source = batches(config, device)
+        steps = pretrain(model, matrices, source, config.how, folder, shape=shape, checkpoint_every=checkpoint_every)
+        yield from logged(steps, folder)
 
 
 def _initial(config: OthelloTraining, folder: Path) -> GPT:
@@ -115,39 +101,3 @@ def _initial(config: OthelloTraining, folder: Path) -> GPT:
             raise ValueError(f"{config.start} holds a model of another shape ({start.config}) than {config.gpt}")
         model.load_state_dict(start.state_dict())
     return model
-
-
-def settings(folder: Path) -> OthelloTraining:
-    """What the training in `folder` was begun with. Raises FileNotFoundError, or ValueError for a damaged file."""
-    return from_dict(OthelloTraining, files.read_json(folder / "config.json"))
-
-
-def log(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a training's log; what a crash left half-written at its end does not count."""
-    path, rows = folder / "log.jsonl", []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
-
-
-def _rewind(path: Path, step: int) -> float:
-    """Take from a log the steps that will be done again, `step` the first of them; the seconds of those that stay."""
-    kept = [row for row in log(path.parent) if row["step"] < step]
-    files.write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
-    return kept[-1]["seconds"] if kept else 0.0
-
-
-def _claim(folder: Path, config: OthelloTraining) -> None:
-    if (folder / "checkpoint.safetensors").exists():
-        same_settings(checkpoint(folder)[1], config.gpt, config.how, folder)
-    elif not (folder / "config.json").exists() and not files.vacant(folder):
-        raise ValueError(f"{folder} exists and holds no training: choose another folder")
-    if not (folder / "config.json").exists():
-        files.write_json(folder / "config.json", asdict(config))
-    elif (there := settings(folder)) != config:
-        raise ValueError(
-            f"{folder} belongs to another training, `{there.command}`: continue that one, or choose another folder"
-        )

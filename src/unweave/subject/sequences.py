@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unweave.rows import Rows
 from unweave.subject import joined
-from unweave.subject.base import Subject
+from unweave.subject.base import Edit, Subject
 
 
 class Sequences:
@@ -36,7 +36,7 @@ class Sequences:
         """By site the activations `[R, D]`, sequence by sequence, without gradient. Raises ValueError for an unknown
         site."""
         found = joined.read(self.subject, self.inputs, sites)
-        return {site: x[self.learn.to(x.device)] for site, x in found.items()}
+        return {site: self.take(x) for site, x in found.items()}
 
     def log_probs(self, instead: Mapping[str, Tensor] | None = None) -> Tensor:
         """`[N, V]`, float32 or wider: the next token's log-probabilities at the counted positions, with `instead`
@@ -44,10 +44,18 @@ class Sequences:
         unknown site."""
         known = self.subject.sites()
         parts = {part: y for site, x in (instead or {}).items() for part, y in joined.split(x, site, known).items()}
-        logits = self.subject.run(self.inputs, {site: partial(self._put, y) for site, y in parts.items()})
+        return self.edited({site: partial(self.put, y) for site, y in parts.items()})
+
+    def edited(self, edits: Mapping[str, Edit]) -> Tensor:
+        """As `log_probs`, with any edits of single sites."""
+        logits = self.subject.run(self.inputs, edits)
         counted = logits[self.counted.to(logits.device)]
         return counted.log_softmax(-1, dtype=torch.promote_types(counted.dtype, torch.float32))
 
-    def _put(self, y: Tensor, x: Tensor) -> Tensor:
+    def take(self, x: Tensor) -> Tensor:
+        """What of `x [G, S, D]` dictionaries learn from: `[R, D]`."""
+        return x[self.learn.to(x.device)]
+
+    def put(self, y: Tensor, x: Tensor) -> Tensor:
         """An edit of `x [G, S, D]`: `y [R, D]` where dictionaries learn from it, and x elsewhere."""
         return x.masked_scatter(self.learn.to(x.device).unsqueeze(-1), y.to(x))

@@ -11,20 +11,33 @@ In a pre-LayerNorm block, in the order in which they come:
     mlp_out      what the MLP adds to the stream
     resid_post   the stream that leaves the block (and is the next block's resid_pre)
 
-`embed` is the sum of token and position embedding. TransformerLens names are understood where the place exists here.
+`embed` is what enters the first block: the sum of token and position embedding. Where a norm stands behind attention or
+MLP (Gemma 2 and 3, OLMo 2), attn_out and mlp_out are behind it; a post-norm block (BERT) normalises the stream itself,
+and resid_mid and resid_post are behind that norm. Where attention and MLP read the stream side by side (GPT-J, Pythia)
+there is no resid_mid. Other blocks have, in the place of some of these,
+
+    mixer_out    what a state space layer adds to the stream
+    router       the logits over the experts of a mixture
+    expert_out   what each expert adds, side by side: the sum over experts is mlp_out
+
+TransformerLens names are understood where the place exists here. Anything else in a model that is not our own is named
+by the path of the module that returns it.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from unweave.registry import nearest
 
 KINDS = ("resid_pre", "head_out", "attn_out", "resid_mid", "mlp_in", "mlp_act", "mlp_out", "resid_post")
+OTHER_KINDS = ("mixer_out", "router", "expert_out")
 
 # TransformerLens calls `hook_mlp_in` the stream *before* the MLP's LayerNorm; ours is after it, its
-# `ln2.hook_normalized`. Its `attn.hook_z` has an axis for the heads, which head_out lays side by side.
+# `ln2.hook_normalized`. Its `attn.hook_z` has an axis for the heads, which head_out lays side by side. Its BERT names
+# `hook_resid_mid` and `hook_resid_post` the stream before the norm, which is no site here.
 _OF_TRANSFORMER_LENS = {
     "hook_resid_pre": "resid_pre",
     "attn.hook_z": "head_out",
@@ -66,31 +79,35 @@ def parse(site: str) -> tuple[str, int | None]:
     if site in ("hook_embed", "hook_pos_embed"):
         raise ValueError(f"TransformerLens's {site!r} is one part of the embedding; embed is the sum of both parts")
     kind, dot, layer = site.partition(".")
-    if kind not in KINDS or (dot and not layer.isdecimal()):
-        raise ValueError(
-            f"no site is called {site!r}{_near(kind, layer)}; write embed, or KIND.LAYER as in resid_post.3"
-        )
+    if kind not in KINDS + OTHER_KINDS or (dot and not layer.isdecimal()):
+        raise ValueError(f"no site is called {site!r}; write embed, or KIND.LAYER as in resid_post.3")
     return kind, int(layer) if dot else None
 
 
-def resolve(site: str, known: Iterable[str]) -> str:
+def resolve(site: str, known: Collection[str]) -> str:
     """The name among a subject's sites `known` of a site under any of its names.
 
     Raises ValueError for an unknown site (naming the nearest) and for a layer that the subject does not have.
     """
-    known = list(known)
     if site in known:
         return site
-    kind, layer = parse(site)
-    last = max((int(k.rpartition(".")[2]) for k in known if "." in k), default=-1)
+    try:
+        kind, layer = parse(site)
+    except ValueError as error:
+        raise ValueError(f"{error}{_near(site, known)}") from None
+    of_kind = [k for k in known if re.fullmatch(rf"{kind}\.\d+", k)]
+    if not of_kind:
+        kinds = [k for k in dict.fromkeys(k.partition(".")[0] for k in known) if k in ("embed", *KINDS, *OTHER_KINDS)]
+        there = ", ".join(kinds) or "only its modules, by their paths"
+        raise ValueError(f"no site {site}: this subject has no {kind}, it has {there}")
+    first, last = of_kind[0], of_kind[-1]
     if layer is None:
-        raise ValueError(f"site {site!r} needs a layer: {kind}.0 to {kind}.{last}")
+        raise ValueError(f"site {site!r} needs a layer: {first} to {last}")
     if name(kind, layer) not in known:
-        raise ValueError(f"no site {name(kind, layer)}: this subject has {last + 1} layers, {kind}.0 to {kind}.{last}")
+        raise ValueError(f"no site {name(kind, layer)}: this subject has {len(of_kind)} layers, {first} to {last}")
     return name(kind, layer)
 
 
-def _near(kind: str, layer: str) -> str:
-    """As `registry.nearest`, with the layer that was asked for put back on."""
-    near = nearest(kind, (*KINDS, "embed"))
-    return near.replace("'?", f".{layer}'?") if layer.isdecimal() and "'embed'" not in near else near
+def _near(site: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(site, list(known), n=1) if not site.startswith(("blocks.", "hook_")) else ()
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -111,13 +113,12 @@ def stdlib() -> Source:
     files all but the first. A document's split goes by its path, so that it is the same for another version of a file.
     """
     base = Path(sysconfig.get_path("stdlib"))
-    elsewhere = ("site-packages", "dist-packages", "__pycache__")
 
     def documents() -> Iterator[Document]:
         seen = set()
-        for file in _found(base, "*.py"):
+        for file in _found(base, "*.py", without=("site-packages", "dist-packages")):
             name = file.relative_to(base).as_posix()
-            if file.name.startswith("_sysconfigdata") or name.startswith((*elsewhere, "config-")):
+            if name.startswith(("config-", "_sysconfigdata")):
                 continue
             try:
                 text = file.read_text(encoding="utf-8-sig")
@@ -130,15 +131,17 @@ def stdlib() -> Source:
     return Source("stdlib", _digest(part for each in documents() for part in (each.name, each.text)), documents)
 
 
-def _found(folder: Path, pattern: str) -> list[Path]:
-    """The files of a folder, sorted, that match `pattern`; without one, those of a kind that is known."""
-    return sorted(
-        path
-        for path in folder.rglob(pattern or "*")
-        if (pattern or path.suffix in _READERS)
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
+def _found(folder: Path, pattern: str, without: Container[str] = ()) -> list[Path]:
+    """The files of a folder, sorted, whose names match `pattern`, or without one are of a kind that is known; not those
+    in hidden folders, or in folders called one of `without`."""
+    found = []
+    for at, folders, names in os.walk(folder):
+        folders[:] = [each for each in folders if not each.startswith(".") and each not in without]
+        kept = (name for name in names if not name.startswith("."))
+        found += [
+            Path(at, name) for name in kept if (fnmatch(name, pattern) if pattern else Path(name).suffix in _READERS)
+        ]
+    return sorted(found)
 
 
 def _listing(paths: Iterable[Path], base: Path, column: str) -> str:
@@ -164,8 +167,8 @@ def _streamed(name: str, config: str, split: str, revision: str, limit: int | No
         rows = datasets.load_dataset(name, config or None, split=split, revision=revision, streaming=True)
         yield from islice(rows, limit)
     except Exception as error:
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"could not read the dataset {name}: {said[0]}") from error
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"could not read the dataset {name}: {said}") from error
 
 
 def _no_column(column: str, there: Iterable[str], where: str) -> ValueError:

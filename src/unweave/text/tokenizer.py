@@ -24,10 +24,11 @@ _ROLES = ("pad", "bos", "eos", "unk")
 
 class Tokenizer:
     """Ids are 0..size-1. pad, bos, eos: what fills short rows, begins and ends a text ([CLS] and [SEP] for an encoder),
-    if any. specials: ids that stand for no part of a text (the unknown word does stand for one). prefix, suffix: what a
-    model of its family expects before and after a text.
+    if any. unk: what stands for a word that is not known. specials: ids that stand for no part of a text (unk does).
+    prefix, suffix: what a model of its family expects before and after a text.
 
-    A special token's name that stands in a text is text like any other, and never becomes that token.
+    A special token's name that stands in a text is text like any other, and does not become that token; but where the
+    name is a word of the model's own vocabulary, as in Unigram models, it is that word.
     """
 
     def __init__(
@@ -49,6 +50,10 @@ class Tokenizer:
         known = {id for id in (pad, bos, eos) if id is not None}
         self.specials: tuple[int, ...] = tuple(sorted((added - {unk}) | known))
         self.prefix, self.suffix = self._around()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._backend.encode_special_tokens = True  # no part of what the library copies
 
     @classmethod
     def load(cls, folder: Path | str) -> Tokenizer:
@@ -135,7 +140,7 @@ def train(documents: Iterable[Document], size: int) -> Tokenizer:
     """Byte-level BPE of at most `size` tokens, the first of which ends a document: GPT-2's way (Radford et al. 2019,
     Sect. 2.2), so that every text has tokens, and gets back from them as it was.
 
-    The same documents give the same tokenizer. Raises ValueError for fewer tokens than there are bytes, or no text.
+    The same documents give the same tokenizer. Raises ValueError for fewer tokens than there are bytes, or no document.
     """
     if size <= 256:
         raise ValueError(f"a byte-level tokenizer has at least 257 tokens, one a byte and one at the end, not {size}")
@@ -171,8 +176,8 @@ def _of_others(folder: Path) -> Tokenizer:
     try:
         found = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # each kind of tokenizer has errors of its own
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{folder} holds no tokenizer that can be read: {said[0]}") from error
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{folder} holds no tokenizer that can be read: {said}") from error
     if not found.is_fast:
         raise ValueError(f"the tokenizer in {folder} only runs in Python ({type(found).__name__}): it has no fast form")
     if len(found) == len(found.added_tokens_decoder):  # what transformers makes of a folder with a config.json alone

@@ -36,6 +36,7 @@ class Trainer:
             skip=config.skip,
             seed=config.seed,
         ).train()
+        self.dictionary.b_dec.requires_grad_(config.b_dec != "none")
         start = STARTS.build(config.start)
         start(self.dictionary, torch.Generator().manual_seed(config.seed + 1))
         self.objective, self.revival = OBJECTIVES.build(config.objective), REVIVALS.build(config.revive)

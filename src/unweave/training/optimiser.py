@@ -1,4 +1,4 @@
-"""One step of the optimiser, and a decoder whose rows stay at norm 1. Shapes: F features, D width."""
+"""One step of the optimiser, and how long a decoder's rows may be. Shapes: F features, D width."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ from unweave.training.optimisers import OPTIMISERS
 
 
 class Optimiser:
-    """Over all of a dictionary's parameters.
+    """Over all of a dictionary's parameters that are trained.
 
-    With `unit_norm`, the part of a decoder row's gradient along the row is removed before the step, and the row is
-    brought back to norm 1 after it (Bricken et al. 2023, App. "Advice for training").
+    With decoder_norm="unit", the part of a decoder row's gradient along the row is removed before the step, and the row
+    is brought back to norm 1 after it (Bricken et al. 2023, App. "Advice for training"); with "bounded", as report 003
+    has it, only rows that have grown longer than 1 are.
     """
 
     def __init__(self, dictionary: Dictionary, config: TrainingConfig) -> None:
         """Raises ValueError for an optimiser that there is not."""
         self.dictionary, self.config = dictionary, config
-        self.inner = OPTIMISERS.build(config.optimiser)(dictionary.parameters(), config.lr)
+        self.trained = {name: p for name, p in dictionary.named_parameters() if p.requires_grad}
+        self.inner = OPTIMISERS.build(config.optimiser)(self.trained.values(), config.lr)
 
     @torch.no_grad()
     def step(self, step: int) -> None:
         """Apply the gradients of training step `step` (from 0), and clear them."""
         c, W = self.config, self.dictionary.W_dec
-        if c.unit_norm and W.grad is not None:
+        if c.decoder_norm == "unit" and W.grad is not None:
             W.grad -= (W.grad * W).sum(1, keepdim=True) * W
         if c.gradient_norm:
-            torch.nn.utils.clip_grad_norm_(self.dictionary.parameters(), c.gradient_norm)
+            torch.nn.utils.clip_grad_norm_(self.trained.values(), c.gradient_norm)
         for group in self.inner.param_groups:
-            group["lr"] = c.lr * rate(step, c.steps, c.warmup, c.decay, c.shape)
+            group["lr"] = c.lr * rate(step, c.steps, c.warmup, c.decay, c.shape, c.lr_end)
         self.inner.step()
         self.inner.zero_grad()
         self._normalise()
@@ -45,9 +47,11 @@ class Optimiser:
             self._normalise()
 
     def _normalise(self) -> None:
-        W = self.dictionary.W_dec
-        if self.config.unit_norm:
+        W, kept = self.dictionary.W_dec, self.config.decoder_norm
+        if kept == "unit":
             W /= W.norm(dim=1, keepdim=True)
+        elif kept == "bounded":
+            W /= W.norm(dim=1, keepdim=True).clamp(min=1)
 
     @torch.no_grad()
     def forget(self, features: Tensor) -> None:
@@ -62,7 +66,7 @@ class Optimiser:
     def state(self) -> dict[str, Tensor]:
         """Every tensor that it remembers, by name; the tensors themselves. Made now if the first step is to come."""
         held = {}
-        for name, p in self.dictionary.named_parameters():
+        for name, p in self.trained.items():
             if not self.inner.state[p]:  # torch's Adam makes its own at the first step
                 moments = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
                 self.inner.state[p] = {"step": torch.zeros(()), **moments}

@@ -41,8 +41,8 @@ def schedule_free_signum(momentum: float = 0.95) -> Build:
     """Steps along the sign of the gradient, taken between where the steps have led and their average, which is what is
     kept in the end (Defazio et al. 2024, arXiv 2405.15682, eqs. 3-5): instead of a decay, so use training.decay=0.
 
-    With training.unit_norm the decoder's rows have norm 1 where gradients are taken and at the end, not in between. The
-    average of a feature that was resampled goes on as slowly as all others'.
+    With training.decoder_norm="unit" the decoder's rows have norm 1 where gradients are taken and at the end, not in
+    between. The average of a feature that was resampled goes on as slowly as all others'.
     """
     return lambda parameters, lr: _ScheduleFreeSignum(parameters, {"lr": lr, "momentum": momentum})
 

@@ -17,7 +17,9 @@ from torch import Tensor
 from unweave.config import RunConfig, override
 from unweave.dictionary import METHODS, Dictionary, export
 from unweave.dictionary.codes import dense, sparse
+from unweave.training.finetune import Finetuner, Finetuning
 from unweave.training.loop import Trainer
+from unweave.training.prune import pruned
 
 D, F, B = 24, 48, 256
 
@@ -73,6 +75,14 @@ def _require(holds: bool | Tensor, sentence: str) -> None:
         raise ValueError(sentence)
 
 
+def _refused(attempt: Callable[[], object]) -> bool:
+    try:
+        attempt()
+    except ValueError:
+        return True
+    return False
+
+
 def _same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
 
@@ -112,7 +122,7 @@ def learning(name: str) -> None:
     _require(bool(first and last and last["fvu"] < first["fvu"]), "60 steps do not lower the error")
     for n, p in trainer.dictionary.named_parameters():
         _require(p.isfinite().all(), f"{n} is not finite after 60 steps")
-        _require(not torch.equal(p, before[n]), f"{n} is a parameter that nothing trains")
+        _require(not (p.requires_grad and torch.equal(p, before[n])), f"{n} is a parameter that nothing trains")
 
 
 @_property
@@ -128,7 +138,7 @@ def gradients(name: str) -> None:
     loss().backward()
     checked, eps = 0, 1e-7
     for n, p in d.named_parameters():
-        if n in d.method.own_gradient:
+        if n in d.method.own_gradient or not p.requires_grad:
             continue
         if p.grad is None:
             raise ValueError(f"{n} gets no gradient")
@@ -172,6 +182,46 @@ def exporting(name: str) -> None:
     _require(not d.coder.folds or torch.equal(folded.input(x), x), "something is left to normalise after the export")
     wrong = (folded(x) - d(x)).abs().max()
     _require(wrong < 1e-3, f"the exported form's reconstruction differs by {wrong:.1e}")
+
+
+@_property
+def pruning(name: str) -> None:
+    """Without some features a dictionary has the pre-activations of the others, and, where those were not active, their
+    codes and the same reconstruction."""
+    d, x = export.export(trained(name).dictionary, vectors(5)), vectors(6)
+    codes, pre = dense(d.encode(x)), d.pre(x)
+    rarest = (codes > 0).sum(0).argsort(stable=True)[:3]
+    keep = torch.ones(F, dtype=torch.bool)
+    keep[rarest] = False
+    d_less = pruned(d, keep)
+    wrong = (d_less.pre(x) - pre[:, keep]).abs().max()
+    _require(wrong < 1e-3, f"the pre-activations of features that are kept differ by {wrong:.1e}")
+    rows = (codes[:, rarest] == 0).all(1)
+    _require(rows.any(), "the rarest features are active in every input: nothing can be compared")
+    wrong = (dense(d_less.encode(x))[rows] - codes[rows][:, keep]).abs().max()
+    _require(wrong < 1e-3, f"where no removed feature was active, codes differ by {wrong:.1e}")
+    wrong = (d_less(x) - d(x))[rows].abs().max()
+    _require(wrong < 1e-3, f"where no removed feature was active, reconstructions differ by {wrong:.1e}")
+
+
+@_property
+def finetuning(name: str) -> None:
+    """Training the decoder once more changes no code, and lowers the error; only a method without an encoder refuses.
+    What comes out can be exported."""
+    d = export.export(trained(name).dictionary, vectors(5))
+    if d.coder.reads_decoder:
+        _require(_refused(lambda: Finetuner(d, "squared()", Finetuning(), b_dec=True)), "it has no encoder to keep")
+        return
+    tuner, before = (
+        Finetuner(d, "squared()", Finetuning(steps=60, log_every=1), b_dec=True),
+        dense(d.encode(vectors(6))),
+    )
+    reports = [tuner.update(vectors(step + 1)) for step in range(60)]
+    first, last = reports[0], reports[-1]
+    _require(bool(first and last and last["fvu"] < first["fvu"]), "60 steps do not lower the error")
+    made = export.export(tuner.finish(), vectors(5))
+    wrong = (dense(made.encode(vectors(6))) - before).abs().max()
+    _require(wrong < 1e-3, f"codes differ by {wrong:.1e} after training the decoder alone")
 
 
 @_property

@@ -65,6 +65,10 @@ def read(folder: Path) -> Reading:
 def read_evaluation(path: Path) -> dict[str, Any]:
     """An evaluation.json. Raises FileNotFoundError or ValueError in one sentence."""
     evaluation = files.read_json(path)
+    if isinstance(evaluation, dict) and "text" in evaluation:
+        raise ValueError(
+            f"{path.parent} is of a subject that reads text: the page shows boards of Othello, and it has none"
+        )
     needed = ("run", "subject", "site", "method", "games", "rows", "metrics")
     missing = [key for key in needed if key not in evaluation] if isinstance(evaluation, dict) else list(needed)
     if missing:

@@ -91,6 +91,19 @@ COLUMNS = (
     Column("the dictionary itself", "dead", "dead", ("dead/1",), percent, better="lower"),
 )
 
+TEXT_COLUMNS = (
+    Column("codes", "L0", "L0", ("l0/1",), mean, better=""),
+    Column("reconstruction", "FVU", "FVU", ("fvu/1",), fraction, better="lower"),
+    Column("reconstruction", "explained variance per token", "EV/token", ("explained_variance_token/1",), fraction),
+    Column("predictions", "CE score", "CE score", ("ce_score/1",), fraction),
+    Column("predictions", "CE increase", "+CE", ("ce_increase/1",), fraction, better="lower"),
+    Column("predictions", "KL", "KL", ("kl/1",), fraction, better="lower"),
+    Column("codes", "dead", "dead", ("dead/1",), percent, better="lower"),
+    Column("reconstruction", "cosine", "cosine", ("cosine/1",), fraction),
+    Column("reconstruction", "L2 ratio", "L2", ("l2_ratio/1",), fraction, better=""),
+)
+"""For subjects that read text, of which no truth is known."""
+
 
 def rows(evaluations: Sequence[Mapping[str, Any]]) -> list[Row]:
     """Every dictionary of the evaluations, then every control once.

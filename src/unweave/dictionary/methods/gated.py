@@ -32,6 +32,11 @@ class Gated(Coder):
         self.b_mag *= factor
 
     @torch.no_grad()
+    def follow_(self, by: Tensor) -> None:
+        self.b_gate += by @ self.W_enc
+        self.b_mag += by @ self.W_enc * self.r.exp()
+
+    @torch.no_grad()
     def restart_(self, features: Tensor, directions: Tensor, size: float) -> None:
         self.W_enc[:, features] = size * length_of_others(self.W_enc, features) * directions.T
         for b in (self.b_gate, self.b_mag, self.r):
@@ -59,7 +64,7 @@ def gated(l1: float = 1.0) -> Method:
     """codes = relu(exp(r) (x - b_dec) W_enc + b_mag) where gate = (x - b_dec) W_enc + b_gate is above 0, else 0; error
     + l1 * sum over F of relu(gate) + the error of relu(gate) W_dec + b_dec, the decoder held fixed.
 
-    For decoder rows of norm 1 (training.unit_norm): otherwise a gate can shrink while its row grows.
+    For decoder rows of norm 1 (training.decoder_norm="unit"): otherwise a gate can shrink while its row grows.
     """
     if l1 < 0:
         raise ValueError(f"gated: l1 is a penalty's weight, so it cannot be negative ({l1})")

@@ -34,6 +34,11 @@ class GLU(Coder):
         self.b_enc *= factor
 
     @torch.no_grad()
+    def follow_(self, by: Tensor) -> None:
+        self.b_gate += by @ self.W_gate
+        self.b_enc += by @ self.W_enc
+
+    @torch.no_grad()
     def restart_(self, features: Tensor, directions: Tensor, size: float) -> None:
         self.W_enc[:, features] = size * length_of_others(self.W_enc, features) * directions.T
         self.W_gate[:, features] = 0

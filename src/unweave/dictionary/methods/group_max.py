@@ -11,18 +11,24 @@ from unweave.dictionary.terms import error
 
 
 class GroupMax(Selection):
-    """Feature j belongs to group j mod k, so that groups differ by one feature at most."""
+    """slot: `[F] int64`, ascending: a feature is in group slot mod k, so that groups differ by one feature at most; and
+    stays there when others are pruned."""
 
-    def __init__(self, k: int) -> None:
+    slot: Tensor
+
+    def __init__(self, k: int, n: int) -> None:
         super().__init__()
         self.k = k
+        self.register_buffer("slot", torch.arange(n))
 
     def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
-        size = -(-pre.shape[1] // self.k)
-        padded = torch.nn.functional.pad(pre, (0, size * self.k - pre.shape[1]), value=-torch.inf)
-        place = padded.unflatten(1, (size, self.k)).argmax(1)
-        features = (place * self.k + torch.arange(self.k, device=pre.device)).sort(dim=1).values
-        offsets = torch.arange(0, self.k * len(pre) + 1, self.k, device=pre.device)
+        size = int(self.slot[-1]) // self.k + 1
+        dealt = pre.new_full((len(pre), size * self.k), -torch.inf)
+        dealt[:, self.slot] = pre
+        groups = (self.slot % self.k).unique()
+        largest = dealt.unflatten(1, (size, self.k)).argmax(1)[:, groups] * self.k + groups
+        features = torch.searchsorted(self.slot, largest.sort(dim=1).values)
+        offsets = torch.arange(0, len(groups) * len(pre) + 1, len(groups), device=pre.device)
         return offsets, features.flatten()
 
 
@@ -35,6 +41,6 @@ def group_max(k: int = 32) -> Method:
 
     return Method(
         source="EleutherAI, sparsify (activation 'groupmax'), github.com/EleutherAI/sparsify",
-        coder=of_k("group_max", k, lambda _: GroupMax(k)),
+        coder=of_k("group_max", k, lambda W_dec: GroupMax(k, len(W_dec))),
         losses={"error": (1.0, error)},
     )

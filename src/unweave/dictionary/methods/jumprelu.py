@@ -135,9 +135,9 @@ def jumprelu_target(l0: float = 32.0, weight: float = 10.0, bandwidth: float = 0
 def jumprelu_tanh(l0: float = 1.0, c: float = 4.0, bandwidth: float = 2.0, threshold: float = 0.1) -> Method:
     """JumpReLU; error + l0 * sum of tanh(c f ||d||), whose gradient reaches the encoder as well as the thresholds.
 
-    Made to go with revive="pre_activation()", unit_norm=False and training.penalty_warmup=1; the paper's l0 is 10 to
-    20. The thresholds themselves are learnt, where the paper learns their logarithms; its first weights and biases,
-    which have 10,000 features fire, are not taken over.
+    Made to go with revive="pre_activation()", training.decoder_norm="free" and training.penalty_warmup=1; the paper's
+    l0 is 10 to 20. The thresholds themselves are learnt, where the paper learns their logarithms; its first weights and
+    biases, which have 10,000 features fire, are not taken over.
     """
 
     source = "Conerly et al. 2025, transformer-circuits.pub/2025/january-update"

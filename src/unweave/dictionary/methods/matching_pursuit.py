@@ -36,6 +36,9 @@ class Pursuit(Coder):
     def rescale_(self, factor: float) -> None:
         """Products follow the inputs."""
 
+    def follow_(self, by: Tensor) -> None:
+        raise ValueError("matching pursuit has no bias: its products change with b_dec")
+
     def restart_(self, features: Tensor, directions: Tensor, size: float) -> None:
         """There is no encoder to begin anew."""
 
@@ -43,7 +46,7 @@ class Pursuit(Coder):
 @method
 def matching_pursuit(k: int = 32) -> Method:
     """codes: k times, the largest product of a decoder row with what is left of x - b_dec, which is then taken off; the
-    error. Rows must keep norm 1 (training.unit_norm)."""
+    error. Rows must keep norm 1 (training.decoder_norm="unit")."""
 
     def coder(W_dec: Tensor) -> Coder:
         check_k("matching_pursuit", k, W_dec)
