@@ -53,8 +53,8 @@ def _row(run: Run) -> dict[str, object]:
     try:
         config, lines, evaluation, history = run.config, run.metrics(), run.evaluation(), run.history
     except ValueError as error:
-        none: dict[str, object] = dict.fromkeys((*SHOWN, "pairs_within"))
-        return none | {"run": str(run.folder), "state": f"damaged: {error}"}
+        nothing = dict.fromkeys((*SHOWN, "pairs_within"))
+        return {**nothing, "run": str(run.folder), "state": f"damaged: {error}"}
     last = lines[-1] if lines else {}
     changed = history[-1]["scores"] if history else {}  # what training reported is of the dictionary before that
     scores = evaluation["rows"][0]["scores"] if evaluation else changed
