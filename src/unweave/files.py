@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -9,12 +10,14 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+
+if TYPE_CHECKING:  # what serves files and makes none opens at once: torch takes seconds
+    from torch import Tensor
 
 _LEFT_BY_A_CRASH = r"\..*\.part|\.tmp.*"  # of files that were being written, by `replace` or by safetensors
 
@@ -63,15 +66,15 @@ def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path, doing: str = "trains") -> Iterator[None]:
     """Keep `folder` (made if it is not there, gone again if it stays empty) from other processes; even `kill -9` lets
-    go of it. Raises ValueError while another holds it."""
+    go of it. Raises ValueError while another holds it, and says what that does there."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0.2)  # `in_use` may look at it just now
     except Timeout:
-        raise ValueError(f"{folder} is in use: another process works there; wait, or choose another folder") from None
+        raise ValueError(f"{folder} is in use: another process {doing} there; wait, or choose another folder") from None
     try:
         yield
     finally:
@@ -179,6 +182,8 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None) -> None:
     """A safetensors file; each value of `metadata` is stored as JSON in its header."""
+    from safetensors.torch import save_file
+
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = {name: json.dumps(value) for name, value in (metadata or {}).items()}
     replace(path, lambda aside: save_file(held, str(aside), metadata=header))
@@ -198,6 +203,31 @@ def read_tensors(path: Path, names: Collection[str] | None = None) -> tuple[dict
             return {name: file.get_tensor(name) for name in wanted}, metadata
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged, half-written or no safetensors file: {error}") from None
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """A safetensors file, without torch: of every type that numpy has."""
+    from safetensors.numpy import save_file
+
+    held = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    replace(path, lambda aside: save_file(held, str(aside)))
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file. Raises what `read_tensors` does."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        with safe_open(str(path), framework="np") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged, half-written or no safetensors file: {error}") from None
+
+
+def sha256(path: Path) -> str:
+    """The checksum of a file, in hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _value(text: str) -> Any:

@@ -16,8 +16,10 @@ from unweave.cli.pretrain import pretrain
 from unweave.cli.prune import prune
 from unweave.cli.report import report
 from unweave.cli.runs import runs
+from unweave.cli.steer import steer
 from unweave.cli.study import study
 from unweave.cli.train import train
+from unweave.cli.view import view
 
 app = typer.Typer(
     name="unweave",
@@ -27,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for verb in (demo, methods, harvest, train, evaluate, prune, finetune, report, runs, bench, study):
+for verb in (demo, methods, harvest, train, evaluate, prune, finetune, view, steer, report, runs, bench, study):
     app.command()(verb)
 app.add_typer(pretrain, name="pretrain")
 

@@ -122,6 +122,23 @@ def stage(what: str, quiet: bool = False) -> Iterator[None]:
 
 
 @contextmanager
+def steps(what: str, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each stage of something that reports its name, how much of it is done, and how much there is."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TimeRemainingColumn())
+    began, tasks = time.perf_counter(), {}
+    with Bars(*columns, console=errors, disable=quiet or not errors.is_terminal, transient=True) as progress:
+
+        def show(stage: str, done: int, of: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(f"{what}: {stage}", total=of)
+            progress.update(tasks[stage], completed=done)
+
+        yield show
+    if not quiet:
+        errors.print(f"{what}: {time.perf_counter() - began:.0f} s", style="dim")
+
+
+@contextmanager
 def deferred_interrupt() -> Iterator[list[int]]:
     """A list that Ctrl-C adds to, so that a step or a shard under way is finished and nothing is lost; a second Ctrl-C
     interrupts."""

@@ -77,6 +77,18 @@ class ReadsText(Subject, Protocol):
     def tokenizer(self) -> Tokenizer: ...
 
 
+@runtime_checkable
+class Unembeds(Subject, Protocol):
+    """A subject whose logits are `unembedding`, `[V, D]`, times what `final_norm` makes of its last residual stream,
+    but for a bias."""
+
+    @property
+    def final_norm(self) -> Callable[[Tensor], Tensor]: ...
+
+    @property
+    def unembedding(self) -> Tensor: ...
+
+
 SUBJECTS: Registry[Subject] = Registry("subject")
 
 

@@ -106,6 +106,14 @@ class GPT(nn.Module):
     def n_positions(self) -> int:
         return self.config.n_positions
 
+    @property
+    def final_norm(self) -> nn.LayerNorm:
+        return self.ln_final
+
+    @property
+    def unembedding(self) -> Tensor:
+        return self.head.weight
+
     def sites(self) -> dict[str, int]:
         return widths(self.config.n_layers, self.config.d_model, 4 * self.config.d_model)
 

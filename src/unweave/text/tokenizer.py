@@ -95,11 +95,20 @@ class Tokenizer:
         name = self._backend.id_to_token(id)
         if name is None or id in self._verbatim:
             return str(id) if name is None else name
-        if "ByteLevel" in self._decoders and all(each in _BYTES for each in name):
-            return bytes(_BYTES[each] for each in name).decode(errors="backslashreplace")
-        if "ByteFallback" in self._decoders and (byte := re.fullmatch("<0x([0-9A-F]{2})>", name)):
-            return bytes.fromhex(byte[1]).decode(errors="backslashreplace")
+        if (raw := self.raw(id)) is not None:
+            return raw.decode(errors="backslashreplace")
         return name.replace("▁", " ") if self._decoders & {"Metaspace", "Replace"} else name
+
+    def raw(self, id: int) -> bytes | None:
+        """The bytes that a token stands for, where that may be a part of a character; None where its name is text."""
+        name = self._backend.id_to_token(id)
+        if name is None or id in self._verbatim:
+            return None
+        if "ByteLevel" in self._decoders and all(each in _BYTES for each in name):
+            return bytes(_BYTES[each] for each in name)
+        if "ByteFallback" in self._decoders and (byte := re.fullmatch("<0x([0-9A-F]{2})>", name)):
+            return bytes.fromhex(byte[1])
+        return None
 
     def save(self, folder: Path) -> None:
         """Write it, so that `load` and transformers' AutoTokenizer read it. Raises OSError in one sentence."""
