@@ -100,7 +100,7 @@ function steer(body: Asked): object {
   const next = (shift: number): unknown[] =>
     tokens.map((_, at) => {
       if (!body.moves) return [[1, " cat", 0.5 - shift], [2, " mat", 0.2 + shift], [3, "\n", 0.1]];
-      const squares = Array.from({ length: 64 }, (_, s) => (rules.CENTRE.includes(s) ? null : 0));
+      const squares: (number | null)[] = Array.from({ length: 64 }, (_, s) => (rules.CENTRE.includes(s) ? null : 0));
       legal[at].forEach((s, i) => (squares[s] = i === 0 ? 1 / legal[at].length + shift / 2 : (1 - 1 / legal[at].length - shift / 2) / (legal[at].length - 1 || 1)));
       return squares;
     });

@@ -1,5 +1,6 @@
 // The keyboard. One place, so that the help page and the keys cannot differ.
 
+import { flushSync } from "svelte";
 import { app } from "./app.svelte";
 import type { Page } from "./route";
 
@@ -74,18 +75,19 @@ export const KEYS: Key[] = [
 
 function search(): void {
   ui.table = true; // on a narrow screen the table, and the box in it, is a page of its own
-  requestAnimationFrame(() => document.getElementById("search")?.focus());
+  flushSync();
+  document.getElementById("search")?.focus();
 }
 
 export function pressed(event: KeyboardEvent): void {
-  const target = event.target as HTMLElement;
+  const target = event.target instanceof HTMLElement || event.target instanceof SVGElement ? event.target : document.body;
   if ((event.ctrlKey || event.metaKey) && event.key === "k") {
     event.preventDefault();
     ui.palette = ui.palette ? "" : "search";
     return;
   }
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const typing = target.matches("input:not([type=range], [type=checkbox]), textarea, select") || target.isContentEditable;
+  const typing = target.matches("input:not([type=range], [type=checkbox]), textarea, select, [contenteditable]");
   if (typing) {
     if (event.key === "Escape") target.blur();
     return;
