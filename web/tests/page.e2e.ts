@@ -1,67 +1,29 @@
-// The built page in Debian's Chromium, on small views: what a person does, from opening it to a link in a new tab.
-// With SHOTS=FOLDER every page's picture is kept there, light and dark, wide and narrow.
+// The built page in Debian's Chromium, on small views and a stub of the server: what a person does, from opening it to a
+// link in a new tab.
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { chromium, type Browser, type BrowserContext, type Page } from "playwright-core";
-import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, test } from "vitest";
-import { demo, games, runs } from "./fixture";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { context, feature, freePort, ids, launch, open, page, rows, text, waitFor, watched } from "./browser";
+import { demo, runs } from "./fixture";
 import { PAGE, serve, type Running } from "./server";
 
 const folder = mkdtempSync(join(tmpdir(), "unweave-"));
-let browser: Browser;
-let context: BrowserContext;
-let page: Page;
 let server: Running;
-let wrong: string[] = [];
+const opened = (hash: string): Promise<void> => open(server.url, hash);
 
+launch();
 beforeAll(async () => {
   demo(folder, true);
   server = await serve(folder, true);
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
 }, 60000);
-afterAll(async () => {
-  await browser?.close();
-  await server?.close();
-});
-beforeEach(async () => {
-  wrong = [];
-  context = await browser.newContext({ viewport: { width: 1280, height: 860 }, acceptDownloads: true });
-  page = await watched(context);
-});
-afterEach(async () => {
-  await context.close();
-  expect(wrong).toEqual([]);
-});
-
-/** A page whose errors, and requests to any other host, are failures. */
-async function watched(from: BrowserContext): Promise<Page> {
-  const opened = await from.newPage();
-  opened.setDefaultTimeout(15000);
-  opened.on("pageerror", (error) => wrong.push(error.message));
-  opened.on("console", (message) => message.type() === "error" && !message.text().includes("404") && wrong.push(message.text()));
-  opened.on("request", (request) => {
-    if (!/^(http:\/\/127\.0\.0\.1:|data:|blob:)/.test(request.url())) wrong.push(`asked ${request.url()}`);
-  });
-  return opened;
-}
-
-const open = async (hash: string, base = server.url): Promise<void> => {
-  await page.goto("about:blank");
-  await page.goto(base + hash);
-  await page.waitForSelector("main .page > *");
-};
-const text = async (selector: string): Promise<string> => (await page.locator(selector).first().innerText()).trim();
-const ids = (): Promise<string[]> => page.locator(".line .id").allInnerTexts();
-const feature = (id: number): Promise<unknown> => page.waitForSelector(`article[data-feature="${id}"]`);
-const rows = (): Promise<number> => page.locator("[role=grid]").getAttribute("aria-rowcount").then((n) => Number(n) - 1);
+afterAll(() => server?.close());
 
 describe("runs", () => {
   test("are listed, filtered and opened; a damaged one hides no other", async () => {
-    await open("#/");
+    await opened("#/");
     expect(await page.locator("tbody tr").count()).toBe(4);
     expect(await text("main")).toContain("broken/config.json is damaged");
     await page.fill("#search", 'method=="topk(k=16)" and l0<40');
@@ -77,7 +39,7 @@ describe("runs", () => {
 
 describe("the table", () => {
   test("sorts, by several keys with shift", async () => {
-    await open("#/d/topk-64");
+    await opened("#/d/topk-64");
     await page.click("[role=columnheader] button:has-text('Density')");
     const density = await page.locator(".line [role=gridcell]:nth-child(3)").allInnerTexts();
     const numbers = density.slice(0, 10).map(Number);
@@ -88,7 +50,7 @@ describe("the table", () => {
   });
 
   test("filters and searches; a brush writes the filter", async () => {
-    await open("#/d/topk-64");
+    await opened("#/d/topk-64");
     await page.keyboard.press("/");
     await page.keyboard.type("corner");
     await page.waitForFunction(() => document.querySelector("[role=grid]")?.getAttribute("aria-rowcount") === "2");
@@ -112,46 +74,11 @@ describe("the table", () => {
     await page.click(".chips button >> nth=0");
     expect(await page.locator(".chips button").count()).toBe(1);
   });
-
-  test("holds 131,072 rows: it opens, sorts, filters and scrolls", async () => {
-    games(join(folder, "data", "large"), 131072, 4, 4);
-    await open("#/d/large");
-    expect(await rows()).toBe(131072);
-    const took = async (what: () => Promise<unknown>): Promise<number> => {
-      const began = performance.now();
-      await what();
-      return performance.now() - began;
-    };
-    const sort = await took(async () => {
-      await page.click("[role=columnheader] button:has-text('Density')");
-      await page.waitForSelector("[aria-sort=descending]");
-    });
-    const filter = await took(async () => {
-      await page.fill("#search", "density>0.1");
-      await page.waitForFunction(() => document.querySelector("[role=grid]")?.getAttribute("aria-rowcount") !== "131073");
-    });
-    const longest = await page.evaluate(async () => {
-      const box = document.querySelector("[role=grid]")!;
-      let [most, before] = [0, performance.now()];
-      for (let i = 0; i < 40; i++) {
-        box.scrollTop = i * 3000;
-        await new Promise(requestAnimationFrame);
-        const now = performance.now();
-        most = Math.max(most, now - before);
-        before = now;
-      }
-      return most;
-    });
-    console.info(`131,072 rows: sort ${sort.toFixed(0)} ms, filter ${filter.toFixed(0)} ms, longest frame in a scroll ${longest.toFixed(0)} ms`);
-    expect(await page.locator(".line").count()).toBeLessThan(120);
-    expect(sort).toBeLessThan(5000);
-    expect(filter).toBeLessThan(5000);
-  }, 120000);
 });
 
 describe("a feature of games", () => {
   test("goes on with j and k in the table's order, [ and ] by number, Esc back", async () => {
-    await open("#/d/topk-64/f/19?sort=-density");
+    await opened("#/d/topk-64/f/19?sort=-density");
     await feature(19);
     const order = await page.evaluate(() => [...document.querySelectorAll(".line .id")].map((each) => each.textContent!.trim()));
     const at = order.indexOf("19");
@@ -174,22 +101,8 @@ describe("a feature of games", () => {
     await page.waitForSelector("article[data-feature]");
   });
 
-  test("moves to the next within a blink", async () => {
-    await open("#/d/topk-64/f/0");
-    await feature(0);
-    await page.waitForTimeout(500); // the next ones are fetched ahead
-    const spent = await page.evaluate(async () => {
-      const began = performance.now();
-      document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "j", bubbles: true }));
-      while (document.querySelector("article")?.dataset.feature === "0") await new Promise((resolve) => setTimeout(resolve));
-      return performance.now() - began;
-    }).catch(() => NaN);
-    console.info(`next feature: ${spent.toFixed(0)} ms`);
-    expect(spent).toBeLessThan(1000);
-  });
-
   test("scrubs a game, and the address says where", async () => {
-    await open("#/d/topk-64/f/19");
+    await opened("#/d/topk-64/f/19");
     await feature(19);
     const ply = Number(/ply (\d+)/.exec(await text(".scrubber output"))![1]);
     await page.keyboard.press("ArrowLeft");
@@ -205,7 +118,7 @@ describe("a feature of games", () => {
   });
 
   test("leads from a square to all features that classify it", async () => {
-    await open("#/d/topk-64/f/19");
+    await opened("#/d/topk-64/f/19");
     await feature(19);
     await page.locator("svg[aria-label='AUROC of each square being mine'] [data-square='42']").click();
     await page.waitForSelector("h2:has-text('c6 is mine')");
@@ -219,7 +132,7 @@ describe("a feature of games", () => {
   });
 
   test("is pinned and compared with another dictionary", async () => {
-    await open("#/d/topk-64/f/19");
+    await opened("#/d/topk-64/f/19");
     await feature(19);
     await page.keyboard.press("p");
     await page.waitForSelector(".tray article");
@@ -234,10 +147,10 @@ describe("a feature of games", () => {
   });
 
   test("says what other hands wrote as text", async () => {
-    await open("#/d/topk-64/f/20");
+    await opened("#/d/topk-64/f/20");
     await feature(20);
     expect(await text("h1")).toContain("e3 is mine");
-    await open("#/d/words/f/12");
+    await opened("#/d/words/f/12");
     await feature(12);
     await page.click("button:has-text('At random')");
     expect(await page.evaluate(() => document.querySelectorAll("main script").length)).toBe(0);
@@ -247,7 +160,7 @@ describe("a feature of games", () => {
 
 describe("notes", () => {
   test("are saved, seen by another tab, and still there after the server's restart", async () => {
-    await open("#/d/topk-64/f/30");
+    await opened("#/d/topk-64/f/30");
     await feature(30);
     await page.fill("textarea", "Holds the edge. <i>really</i>");
     await page.click("button:has-text('Save note')");
@@ -260,7 +173,7 @@ describe("notes", () => {
     await page.waitForSelector("h1:has-text('the edge')");
     await server.close();
     server = await serve(folder, true);
-    await open("#/d/topk-64/lists");
+    await opened("#/d/topk-64/lists");
     expect(await text("main table")).toContain("the edge");
     expect(await text("main table")).toContain("<i>really</i>");
     const download = page.waitForEvent("download");
@@ -271,7 +184,7 @@ describe("notes", () => {
 
 describe("the lab", () => {
   test("plays a game by clicking and shows what changes", async () => {
-    await open("#/d/topk-64/lab");
+    await opened("#/d/topk-64/lab");
     for (const square of [19, 18, 17]) {
       await page.locator(`svg.board [data-square='${square}']`).first().click();
       await page.waitForFunction(() => location.hash.includes("play="));
@@ -289,7 +202,7 @@ describe("the lab", () => {
   });
 
   test("reads a text and goes on with it", async () => {
-    await open("#/d/words/lab");
+    await opened("#/d/words/lab");
     await page.fill("textarea", "The cat sat <b>here</b>");
     await page.click("button:has-text('Read')");
     await page.waitForSelector(".tokens .token");
@@ -303,7 +216,7 @@ describe("the lab", () => {
 
 describe("a link", () => {
   test("shows the same in a new tab", async () => {
-    await open("#/d/topk-64/f/19?sort=-max");
+    await opened("#/d/topk-64/f/19?sort=-max");
     await feature(19);
     await page.keyboard.press("p");
     await page.fill("#search", "auroc>0.93");
@@ -322,9 +235,9 @@ describe("a link", () => {
   });
 
   test("to what is not there says so", async () => {
-    await open("#/d/topk-64/f/999");
+    await opened("#/d/topk-64/f/999");
     expect(await text("[role=alert]")).toBe("There is no feature 999: they run from 0 to 63.");
-    await open("#/d/nothing");
+    await opened("#/d/nothing");
     expect(await text("[role=alert]")).toContain("There is no data/nothing/manifest.json");
   });
 });
@@ -338,19 +251,11 @@ describe("a static export", () => {
     mkdirSync(join(top, "some", "where"), { recursive: true });
     cpSync(PAGE, join(top, "some", "where"), { recursive: true });
     demo(join(top, "some", "where"), false);
-    const port = await new Promise<number>((resolve) => {
-      const probe = createServer().listen(0, "127.0.0.1", () => {
-        const { port: free } = probe.address() as { port: number };
-        probe.close(() => resolve(free));
-      });
-    });
+    const port = await freePort();
     python = spawn("python3", ["-m", "http.server", String(port), "--bind", "127.0.0.1"], { cwd: top, stdio: "ignore" });
-    for (let i = 0; i < 50; i++) {
-      if (await fetch(`http://127.0.0.1:${port}/`).then(() => true, () => false)) break;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
+    await waitFor(`http://127.0.0.1:${port}/`);
     const base = `http://127.0.0.1:${port}/some/where/`;
-    await open("#/", base);
+    await open(base, "#/");
     await page.click("text=topk-64 >> nth=0");
     await page.waitForSelector("[role=grid]");
     await page.click(".line >> nth=5");
@@ -377,7 +282,7 @@ describe.each([1280, 390])("at %i pixels", (width) => {
   test.each(Object.entries(PAGES))("%s has no sideways scroll", async (name, hash) => {
     runs(folder, true, [{ path: "topk-64", kind: "games", d_sae: 64 }, { path: "sweep/topk-64-b", kind: "games", d_sae: 64 }, { path: "words", kind: "text", d_sae: 32 }]);
     await page.setViewportSize({ width, height: width > 800 ? 900 : 844 });
-    await open(hash);
+    await opened(hash);
     await page.waitForTimeout(400);
     if (name.startsWith("lab")) {
       await page.waitForSelector(name === "lab" ? ".matrix .line" : ".token");
@@ -388,13 +293,5 @@ describe.each([1280, 390])("at %i pixels", (width) => {
     await page.waitForTimeout(300);
     const over = await page.evaluate(() => [document.documentElement.scrollWidth - innerWidth, ...[...document.querySelectorAll("main")].map((each) => each.scrollWidth - each.clientWidth)]);
     expect(Math.max(...over)).toBeLessThanOrEqual(0);
-    if (!process.env.SHOTS) return;
-    for (const scheme of ["light", "dark"] as const) {
-      await page.emulateMedia({ colorScheme: scheme });
-      const tall = await page.evaluate(() => Math.max(document.querySelector("main")!.scrollHeight, document.querySelector(".panes")!.scrollHeight) + 60);
-      await page.setViewportSize({ width, height: Math.min(5000, Math.max(844, tall)) });
-      await page.waitForTimeout(200);
-      await page.screenshot({ path: join(process.env.SHOTS, `${name}-${scheme}-${width}.png`) });
-    }
   });
 });
