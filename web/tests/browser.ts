@@ -46,9 +46,9 @@ export async function open(base: string, hash: string): Promise<void> {
 
 export const text = async (selector: string): Promise<string> => (await page.locator(selector).first().innerText()).trim();
 /** The numbers of the features in the table, as far as they are on the screen, from the top. */
-export const ids = (): Promise<string[]> =>
-  page.locator(".line").evaluateAll((lines) =>
-    lines.sort((a, b) => Number(a.ariaRowIndex) - Number(b.ariaRowIndex)).map((line) => line.querySelector(".id")!.textContent!.trim()),
+export const ids = (on = page): Promise<string[]> =>
+  on.locator("[role=grid] .line").evaluateAll((lines) =>
+    lines.toSorted((a, b) => Number(a.ariaRowIndex) - Number(b.ariaRowIndex)).map((line) => line.querySelector(".id")?.textContent?.trim() ?? ""),
   );
 export const feature = (id: number): Promise<unknown> => page.waitForSelector(`article[data-feature="${id}"]`);
 export const rows = (): Promise<number> => page.locator("[role=grid]").getAttribute("aria-rowcount").then((n) => Number(n) - 1);

@@ -80,7 +80,7 @@ describe("a feature of games", () => {
   test("goes on with j and k in the table's order, [ and ] by number, Esc back", async () => {
     await opened("#/d/topk-64/f/19?sort=-density");
     await feature(19);
-    const order = await page.evaluate(() => [...document.querySelectorAll(".line .id")].map((each) => each.textContent!.trim()));
+    const order = await ids();
     const at = order.indexOf("19");
     await page.keyboard.press("j");
     await feature(Number(order[at + 1]));
@@ -230,7 +230,7 @@ describe("a link", () => {
     await other.goto(url);
     await other.waitForSelector("article[data-feature='19']");
     await other.waitForSelector(".tray article");
-    expect(await other.locator(".line .id").allInnerTexts()).toEqual(table);
+    expect(await ids(other)).toEqual(table);
     expect((await other.locator(".scrubber output").innerText()).trim()).toBe(ply);
   });
 

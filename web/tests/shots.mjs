@@ -88,6 +88,6 @@ if (text) {
   await shot("text", `${at}/f/${first}?sort=-top_token_share`, { tall: 1100 });
   await shot("text-dark", `${at}/f/${first}?sort=-top_token_share`, { dark: true });
   await shot("text-390", `${at}/f/${first}`, { width: 390, tall: 844 });
-  await shot("lab-text", `${at}/lab?text=${encodeURIComponent("def area(width, height):\n    return width")}&edit=${first}:ablate`, { after: steered(".token") });
+  await shot("lab-text", `${at}/lab?text=${encodeURIComponent("def area(width, height):\n    return width")}&edit=${first}:clamp:12`, { after: steered(".token") });
 }
 await browser.close();
