@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import DEAD, F, evaluate, games_run, text_run
 from plain_view import Plain, clusters
+from tiny_runs import DEAD, F, evaluate, games_run, text_run
 
 from unweave import files
 from unweave.dashboards import collect

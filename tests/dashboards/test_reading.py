@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import DEAD, F, evaluate, games_run, text_run
+from tiny_runs import DEAD, F, evaluate, games_run, text_run
 
 from unweave import files
 from unweave.dashboards import notes

@@ -77,7 +77,7 @@ def build(
     of = corpus(config.data, subject)
     about = {"made": made, "rows": n_rows, "seed": seed, "site": site, "fingerprint": of.fingerprint}
     aside = folder / ".build"
-    with files.held(aside, "makes its view"):
+    with files.held(aside):
         _clear(aside, about, rebuild)
         held = hold_out(of, subject.n_positions, n_rows, seed)
         work = _Work(run, dictionary, subject, site, held, aside, on_progress)

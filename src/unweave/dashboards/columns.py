@@ -142,7 +142,7 @@ def add_column(
         raise ValueError(f"{view.folder} has {view.d_sae} features: a column cannot have shape {list(values.shape)}")
     if values.dtype.kind not in "fiub":
         raise ValueError(f"the column {name} holds {values.dtype.name}, which are no numbers")
-    with files.held(view.folder, "changes the view"):
+    with files.held(view.folder):
         view = View(folder)
         entries = view.manifest["columns"]
         if any(entry["name"] == name and "by" not in entry for entry in entries):
