@@ -33,21 +33,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 # The way the data goes: a room imports only from rooms to its left.
 ROOMS = (
-    *("files", "registry", "schedule", "config", "rows", "othello", "text", "subject", "activations", "dictionary"),
-    *(
-        "training",
-        "runs",
-        "evaluation",
-        "after",
-        "dashboards",
-        "intervention",
-        "lab",
-        "bench",
-        "studies",
-        "view",
-        "demo",
-    ),
-    "cli",
+    *("files", "registry", "schedule", "config", "rows", "othello", "cards", "text", "subject", "activations"),
+    *("dictionary", "training", "runs", "evaluation", "after", "dashboards", "intervention", "lab", "bench", "studies"),
+    *("view", "demo", "cli"),
 )
 NEVER = {
     "training": {"subject"},  # it is given batches of vectors, and does not ask where they come from

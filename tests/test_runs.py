@@ -181,8 +181,7 @@ def test_a_full_disk_is_told_and_the_last_checkpoint_stays(subject, tmp_path, mo
     def full(path: Path, *rest) -> None:
         if path.name == "state.safetensors" and path.exists():
             monkeypatch.setattr(
-                files,
-                "save_file",
+                "safetensors.torch.save_file",
                 lambda *_a, **_k: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")),
             )
         whole(path, *rest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,17 @@ def controls(made: Mapping[Path, RunConfig], context: Context) -> Controls:
     """What stands beside the demo's dictionaries, once its runs are trained."""
     (shuffled,) = (path for path in made if path.name == CONTROL)
     return Controls(context, Run(shuffled))
+
+
+def best(dictionaries: Sequence[Run]) -> Run:
+    """The evaluated run that tells most pairs of a square and a state."""
+
+    def pairs(run: Run) -> float:
+        found = run.evaluation()
+        assert found is not None
+        return next(row["scores"]["pairs/1"] for row in found["rows"] if not row["is_control"])
+
+    return max(dictionaries, key=pairs)
 
 
 def report(folder: Path) -> Path:

@@ -66,15 +66,15 @@ def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
 
 
 @contextmanager
-def held(folder: Path, doing: str = "trains") -> Iterator[None]:
+def held(folder: Path) -> Iterator[None]:
     """Keep `folder` (made if it is not there, gone again if it stays empty) from other processes; even `kill -9` lets
-    go of it. Raises ValueError while another holds it, and says what that does there."""
+    go of it. Raises ValueError while another holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0.2)  # `in_use` may look at it just now
     except Timeout:
-        raise ValueError(f"{folder} is in use: another process {doing} there; wait, or choose another folder") from None
+        raise ValueError(f"{folder} is in use: another process works there; wait, or choose another folder") from None
     try:
         yield
     finally:

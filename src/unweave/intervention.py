@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -20,20 +19,23 @@ from unweave.rows import Rows
 from unweave.subject import joined
 from unweave.subject.base import Subject
 
-By = Literal["ablate", "clamp", "add", "scale"]
+BY = ("ablate", "clamp", "add", "scale")
 
 
 @dataclass(frozen=True)
 class Change:
-    """by: "ablate" (to 0), "clamp" (to `value`), "add" (`value` more), "scale" (`value` times)."""
+    """by: "ablate" (to 0), "clamp" (to `value`), "add" (`value` more), "scale" (`value` times).
+
+    Raises ValueError for anything else.
+    """
 
     feature: int
-    by: By
+    by: str
     value: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.by not in get_args(By):
-            raise ValueError(f"a feature cannot be changed by {self.by!r}: there are {', '.join(get_args(By))}")
+        if self.by not in BY:
+            raise ValueError(f"a feature cannot be changed by {self.by!r}: there are {', '.join(BY)}")
 
     def of(self, code: Tensor) -> Tensor:
         """What becomes of the feature's codes."""

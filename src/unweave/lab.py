@@ -223,7 +223,7 @@ def _change(asked: dict[str, Any]) -> Change:
     feature, by, value = asked.get("feature"), asked.get("by"), asked.get("value", 0)
     if type(feature) is not int or not isinstance(by, str) or type(value) not in (int, float):
         raise ValueError('an edit has a feature, by and a value, as in {"feature": 12, "by": "clamp", "value": 3}')
-    return Change(feature, by, float(value))  # type: ignore[arg-type] (it checks that itself)
+    return Change(feature, by, float(value))
 
 
 def _where(asked: Any, length: int) -> Tensor | None:

@@ -27,6 +27,7 @@ from unweave.activations.batches import Batch, from_everywhere, whole_rows
 from unweave.activations.buffer import Place, Vectors
 from unweave.activations.live import Live
 from unweave.activations.store import Store
+from unweave.cards.card import card
 from unweave.config import RunConfig, from_dict, to_dict
 from unweave.dictionary import METHODS, Dictionary, export
 from unweave.dictionary.objective import OBJECTIVES
@@ -86,6 +87,22 @@ class Run:
         """What `unweave evaluate` found, or None if it has not run."""
         path = self.folder / "evaluation.json"
         return files.read_json(path) if path.exists() else None
+
+    def _repr_html_(self) -> str:
+        """A card for notebooks: what it was made from, and its scores."""
+        config, found, last = self.config, self.evaluation(), (self.metrics() or [{}])[-1]
+        facts = [
+            ("method", config.method),
+            ("site", config.site + (f" to {config.target}" if config.target else "")),
+            ("features", f"{config.d_sae:,}"),
+            ("subject", config.subject),
+            ("steps", f"{last.get('step', 0):,} of {config.training.steps:,}"),
+        ]
+        if found is not None:
+            own = next(row for row in found["rows"] if not row["is_control"])["scores"]
+            metrics = found["metrics"]
+            facts += [(metrics[key]["title"], f"{own[key]:.4g}") for key in metrics if own.get(key) is not None]
+        return card(self.name, "run" if self.trained else "run, not trained yet", facts)
 
 
 def read_config(path: Path) -> RunConfig:

@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import DEAD, F, evaluate, games_run, text_run
 from plain_view import Plain, clusters
+from tiny_runs import DEAD, F, evaluate, games_run, text_run
 
 from unweave import files
 from unweave.dashboards import collect
 from unweave.dashboards.build import build
+from unweave.dashboards.columns import add_column
 from unweave.dashboards.reading import View
 from unweave.runs import Run
 
@@ -279,8 +280,10 @@ def test_a_view_that_is_current_is_left_as_it_is(games: Run) -> None:
     evaluate(games)
     assert "evaluated since" in view.stale()
     assert (build(games, n_rows=ROWS).folder / "pages.bin").stat().st_mtime_ns != stamp
+    add_column(games.folder, "mine", np.arange(F))
     build(games, n_rows=12)
     assert len(View(games.folder).rows) == 12
+    assert View(games.folder).column("mine").tolist() == list(range(F))
 
 
 def test_an_evaluation_names_features(games: Run) -> None:

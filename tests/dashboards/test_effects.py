@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import tiny_subject
 import torch
+from tiny_models import MODELS, ids, subject_of
 from torch import nn
 
 from unweave.dashboards.effects import _linear, effects
 from unweave.othello.tokens import SIZE
 from unweave.rows import Rows
 from unweave.subject.gpt import GPT, GPTConfig
+from unweave.subject.huggingface import HuggingFace
 
 W = 16
 
@@ -109,3 +111,26 @@ def test_norms_are_told_apart() -> None:
         assert not centred
         torch.testing.assert_close(weight, rms.weight.detach())
         assert scale == pytest.approx(float(x.pow(2).mean(1).sqrt().mean()))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "opt", "mamba", "gpt_neox"])
+def test_models_of_transformers(name: str) -> None:
+    subject = subject_of(name)
+    rows = tiny_subject.rows(ids())
+    found = effects(subject, "resid_post.1", rows, slice(None))
+    assert found is not None
+    norm, head = subject.model.get_submodule(MODELS[name].final), subject.unembedding
+    x = subject.read(rows.tokens, ["resid_post.1"])["resid_post.1"][rows.learn]
+    centred = isinstance(norm, nn.LayerNorm)
+    scale = (x - x.mean(1, keepdim=True) if centred else x).pow(2).mean(1).sqrt().mean()
+    W_dec = torch.randn(3, x.shape[1])
+    written = (W_dec - W_dec.mean(1, keepdim=True) if centred else W_dec) / scale * norm.weight @ head.T
+    torch.testing.assert_close(found.of(W_dec), written - written.mean(1, keepdim=True), rtol=1e-3, atol=1e-4)
+
+
+def test_a_model_that_does_more_to_its_logits_has_no_direct_effects() -> None:
+    rows = tiny_subject.rows(ids())
+    assert effects(subject_of("bert"), "resid_post.1", rows, slice(None)) is None
+    capped = HuggingFace(MODELS["gemma2"].build())
+    capped.model.config.final_logit_softcapping = 0.1
+    assert effects(capped, "resid_post.1", rows, slice(None)) is None

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import DEAD, F, evaluate, games_run, text_run
+from tiny_runs import DEAD, F, evaluate, games_run, text_run
 
 from unweave import files
 from unweave.dashboards import notes
 from unweave.dashboards.build import build
-from unweave.dashboards.columns import add_column
+from unweave.dashboards.columns import add_column, add_file
 from unweave.dashboards.neighbours import Directions
 from unweave.dashboards.reading import View
 
@@ -117,6 +117,30 @@ def test_a_column_can_be_added_and_changed(view: View) -> None:
     ):
         with pytest.raises(ValueError, match=said):
             add_column(view.folder, name, wrong)
+
+
+def test_columns_come_from_a_file(view: View, tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("feature,clarity,votes\n3,0.5,7\n0,,2\n")
+    assert add_file(view.folder.parent, path) == ["clarity", "votes"]
+    again = View(view.folder)
+    assert [again.column(name)[3] for name in ("clarity", "votes")] == [0.5, 7]
+    assert np.isnan(again.column("clarity")[[0, 1]]).all()
+    assert again.column("votes")[0] == 2
+    assert again.manifest["columns"][-1]["by"] == "mine.csv"
+    for text, said in (
+        ("clarity\n3\n", "needs a first line with the name feature"),
+        ("feature\n3\n", "needs a first line with the name feature"),
+        ("feature,a\n3,high\n", "line 2: this is not a number"),
+        ("feature,a\n3\n", "line 2: this is not a number"),
+        (f"feature,a\n{F},1\n", f"line 2: there is no feature {F}"),
+        ("feature,max\n0,1\n", "column max of its own"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=said):
+            add_file(view.folder, path)
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        add_file(view.folder, tmp_path / "nothing.csv")
 
 
 def test_what_is_not_there(view: View, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 
 from unweave import demo, files
 from unweave.cli import app
+from unweave.dashboards.reading import View
 from unweave.evaluation.definitions import DEFINITIONS
+from unweave.runs import Run
 from unweave.subject import GPT, GPTConfig, save
 from unweave.subject.othello import ALPHABET
 
@@ -27,6 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     done = CliRunner().invoke(app, ["demo", str(folder / "runs"), "--games", "40", *settings], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "report.html" in done.output
+    assert done.output.rstrip().endswith(f"view {folder / 'runs'}")
     return folder / "runs", subject
 
 
@@ -122,6 +125,18 @@ def test_runs_and_report(made: tuple[Path, str]) -> None:
     assert verb("report", folder / "topk-512")
 
 
+def test_the_best_run_has_a_view(made: tuple[Path, str]) -> None:
+    folder, _ = made
+    best = demo.best([Run(folder / "leaky_readout-1024"), Run(folder / "topk-512")])
+    pairs = {
+        path.parent.name: files.read_json(path)["rows"][0]["scores"]["pairs/1"] for path in folder.glob("*/e*.json")
+    }
+    assert pairs[best.name] == max(pairs.values())
+    view = View(best.folder)
+    assert len(view.rows) == 40
+    assert view.stale() == ""
+
+
 def test_train_from_a_config_file(made: tuple[Path, str], tmp_path: Path) -> None:
     config = made[0] / "topk-512" / "config.json"
     last = json.loads(verb("train", tmp_path / "again", "--config", config, "--seed", "3", "--json"))
@@ -132,7 +147,8 @@ def test_train_from_a_config_file(made: tuple[Path, str], tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "name", ["demo", "methods", "pretrain", "train", "evaluate", "report", "runs", "bench", "study"]
+    "name",
+    ["demo", "methods", "pretrain", "train", "evaluate", "view", "label", "steer", "report", "runs", "bench", "study"],
 )
 def test_every_verb_shows_an_example(name: str) -> None:
     assert "Example" in verb(name, "--help")

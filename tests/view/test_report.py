@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from unweave import files
+from unweave.cards.markup import Markup, tag
 from unweave.othello import labels
 from unweave.view import features, report
-from unweave.view.markup import Markup, tag
 from unweave.view.read import read
 
 

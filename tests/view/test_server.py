@@ -253,7 +253,8 @@ def test_two_servers_lose_no_note(folder: Path, tmp_path: Path) -> None:
             return (one, two)[i % 2]("POST", "/api/notes/a", note, WRITE)[0]
 
         assert list(pool.map(write, range(40))) == [201] * 40
-        (tmp_path / "runs" / "a" / "view" / "notes.jsonl").open("ab").write(b'{"id": "cut off by a cra')
+        with open(tmp_path / "runs" / "a" / "view" / "notes.jsonl", "ab") as file:
+            file.write(b'{"id": "cut off by a cra')
         assert write(40) == 201
     found = notes.read(tmp_path / "runs" / "a" / "view")
     assert sorted(int(note["text"].split()[0]) for note in found) == list(range(41))

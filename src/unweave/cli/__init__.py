@@ -11,6 +11,7 @@ from unweave.cli.demo import demo
 from unweave.cli.evaluate import evaluate
 from unweave.cli.finetune import finetune
 from unweave.cli.harvest import harvest
+from unweave.cli.label import label
 from unweave.cli.methods import methods
 from unweave.cli.pretrain import pretrain
 from unweave.cli.prune import prune
@@ -29,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for verb in (demo, methods, harvest, train, evaluate, prune, finetune, view, steer, report, runs, bench, study):
+for verb in (demo, methods, harvest, train, evaluate, prune, finetune, view, label, steer, report, runs, bench, study):
     app.command()(verb)
 app.add_typer(pretrain, name="pretrain")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +29,7 @@ def demo(
     """
     from unweave import demo as job
     from unweave import runs
+    from unweave.dashboards.build import build
     from unweave.evaluation.evaluate import evaluate_all
     from unweave.view.console import console_table
 
@@ -42,9 +45,15 @@ def demo(
     with live.stage("scoring the dictionaries", quiet=json):
         found = evaluate_all(dictionaries, controls)
     page = job.report(folder)
+    best = job.best(dictionaries)
+    with live.steps(f"the view of {best.folder}", quiet=json) as tell:
+        build(best, n_rows=games, on_progress=tell)
     if json:
         live.console.print_json(data=found)
         return
     live.console.print(console_table(found, live.console.width))
     live.console.print(f"\n{len(made)} runs in {folder}, made in {time.perf_counter() - began:.0f} s. Look at them:")
-    live.console.print(f"  {page}    in a browser\n  unweave runs {folder}")
+    command = "unweave" if shutil.which("unweave") else sys.argv[0]  # not there where only `make` knows it
+    live.console.print(
+        f"  {page}    in a browser\n  {command} runs {folder}\n  {command} view {folder}", soft_wrap=True
+    )

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
+import sys
+import threading
+import webbrowser
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -21,7 +27,12 @@ def view(
     host: Annotated[str, typer.Option(help="elsewhere than on this machine, the address has a token")] = "127.0.0.1",
     rows: Annotated[int, typer.Option(help="held-out games or rows of text to make a view from; 0 for as usual")] = 0,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="make the run's view anew")] = False,
+    column: Annotated[
+        Path | None,
+        typer.Option(help="a CSV file of numbers to add to the run's table: a row a feature, named in `feature`"),
+    ] = None,
     export: Annotated[Path | None, typer.Option(help="write a static copy into this folder, and serve nothing")] = None,
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="open the page in a browser")] = True,
     method_file: Annotated[
         Path | None, typer.Option(help="where a method of your own is, if the run was trained with one")
     ] = None,
@@ -35,10 +46,15 @@ def view(
     from unweave.view.library import Library
 
     library = Library(folder)
-    if (folder / "config.json").is_file():
+    one = (folder / "config.json").is_file()
+    if one:
         _build(folder, rows, rebuild, method_file)
-    elif rebuild or rows:
-        raise ValueError(f"{folder} is a folder of runs: name one of them to make its view anew")
+    elif rebuild or rows or column:
+        raise ValueError(f"{folder} is a folder of runs: name one of them to change its view")
+    if column:
+        from unweave.dashboards.columns import add_file
+
+        live.console.print(f"added: {', '.join(add_file(folder, column))}")
     if export is not None:
         from unweave.view.export import export as write
 
@@ -46,7 +62,7 @@ def view(
         return
     for path in _without_view(library):
         live.console.print(f"{path} has no view yet: unweave view {library.run(path)}")
-    _serve(library, host, port, method_file)
+    _serve(library, host, port, method_file, f"#/d/{quote(library.paths()[0])}" if one else "", browser)
 
 
 def _build(folder: Path, rows: int, rebuild: bool, method_file: Path | None) -> None:
@@ -75,24 +91,33 @@ def _without_view(library: Library) -> list[str]:
     return [run["path"] for run in runs if run["trained"] and run["view"] is None and run["error"] is None]
 
 
-def _serve(library: Library, host: str, port: int, method_file: Path | None) -> None:
+def _serve(library: Library, host: str, port: int, method_file: Path | None, page: str, browser: bool) -> None:
+    """page: what the address ends in."""
     import uvicorn
 
     from unweave.view import server
 
     token = "" if host in server.LOOPBACK else secrets.token_urlsafe(16)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as bound:
+    made = server.app(library, _lab(method_file), token)
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind((host, port))
+            bound.listen()
         except OSError as error:
             raise OSError(f"cannot answer at {host}, port {port} ({error.strerror}): choose another --port") from None
         named = f"[{host}]" if ":" in host else host
-        url = f"http://{named}:{bound.getsockname()[1]}/"
-        live.console.print(f"{url}{f'?token={token}' if token else ''}    Ctrl-C ends it", soft_wrap=True)
-        made = server.app(library, _lab(method_file), token)
-        uvicorn.Server(uvicorn.Config(made, log_level="warning")).run(sockets=[bound])
+        url = f"http://{named}:{bound.getsockname()[1]}/{f'?token={token}' if token else ''}{page}"
+        live.console.print(f"{url}    Ctrl-C ends it", soft_wrap=True)
+        if browser and _has_display():
+            threading.Thread(target=webbrowser.open, args=[url], daemon=True).start()
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(uvicorn.Config(made, log_level="warning")).run(sockets=[bound])
+
+
+def _has_display() -> bool:
+    """Whether a browser would have a window: in a terminal alone it would take the terminal's place."""
+    return sys.platform in ("darwin", "win32") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
 
 
 def _lab(method_file: Path | None) -> Any:

@@ -77,10 +77,11 @@ def build(
     of = corpus(config.data, subject)
     about = {"made": made, "rows": n_rows, "seed": seed, "site": site, "fingerprint": of.fingerprint}
     aside = folder / ".build"
-    with files.held(aside, "makes its view"):
+    with files.held(aside):
         _clear(aside, about, rebuild)
         held = hold_out(of, subject.n_positions, n_rows, seed)
-        work = _Work(run, dictionary, subject, site, held, aside, on_progress)
+        added = columns.added(folder, made["dictionary"])
+        work = _Work(run, dictionary, subject, site, held, aside, added, on_progress)
         manifest = work.make(chunk) | {"made": made}
         manifest["data"] = _data(config.data.text, held, n_rows, seed, of.fingerprint)
         _put_in_place(aside, folder, manifest)
@@ -121,6 +122,7 @@ class _Work:
     site: str
     held: HeldOut
     aside: Path
+    added: list[columns.Column]
     on_progress: Progress
 
     def make(self, chunk: int) -> dict[str, Any]:
@@ -195,7 +197,8 @@ class _Work:
             table.append(columns.Column("effect", spread, "Effect", "nats", help))
         if pages.truth is not None:
             table += columns.of_truth(pages.truth.label, pages.truth.auroc, pages.truth.within)
-        return table
+        own = {column.name for column in table}
+        return [*table, *(column for column in self.added if column.name not in own)]
 
     def _manifest(self, table: list[columns.Column], pages: Pages, fixed: list[str]) -> dict[str, Any]:
         config, found = self.run.config, pages.survey

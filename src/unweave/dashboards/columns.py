@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,7 @@ def add_column(
         raise ValueError(f"{view.folder} has {view.d_sae} features: a column cannot have shape {list(values.shape)}")
     if values.dtype.kind not in "fiub":
         raise ValueError(f"the column {name} holds {values.dtype.name}, which are no numbers")
-    with files.held(view.folder, "changes the view"):
+    with files.held(view.folder):
         view = View(folder)
         entries = view.manifest["columns"]
         if any(entry["name"] == name and "by" not in entry for entry in entries):
@@ -155,3 +156,53 @@ def add_column(
         # First the numbers, then what names them: a crash between the two leaves numbers that nothing names.
         files.write_arrays(view.folder / "columns.safetensors", {**held, name: column.values})
         files.write_json(path, {**view.manifest, "columns": [*kept, column.entry]})
+
+
+def add_file(folder: Path | str, path: Path) -> list[str]:
+    """Give a view the columns of a CSV file, whose first line names them; `feature` is the number of each line's
+    feature. What it does not have is NaN. The names of the columns.
+
+    Raises FileNotFoundError, or ValueError for a file without that column, what is no number, or what `add_column`
+    refuses.
+    """
+    n = View(folder).d_sae
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        lines = csv.DictReader(file)
+        names = [name for name in lines.fieldnames or [] if name != "feature"]
+        if not names or "feature" not in (lines.fieldnames or []):
+            raise ValueError(f"{path} needs a first line with the name feature and the names of other columns")
+        values = {name: np.full(n, np.nan, np.float32) for name in names}
+        for line in lines:
+            try:
+                feature, found = int(line["feature"]), {name: _number(line[name]) for name in names}
+            except (ValueError, TypeError):
+                raise ValueError(f"{path}, line {lines.line_num}: this is not a number in every column") from None
+            if not 0 <= feature < n:
+                raise ValueError(f"{path}, line {lines.line_num}: there is no feature {feature}, but 0 to {n - 1}")
+            for name, value in found.items():
+                values[name][feature] = value
+    for name in names:
+        add_column(folder, name, values[name], by=path.name)
+    return names
+
+
+def added(folder: Path, dictionary: str) -> list[Column]:
+    """The columns that were added to the view in a folder, if it is of the dictionary with that checksum."""
+    try:
+        view = View(folder)
+        if view.manifest["made"]["dictionary"] != dictionary:
+            return []
+        held = view.columns()
+    except (FileNotFoundError, ValueError):
+        return []
+    return [
+        Column(e["name"], held[e["name"]], e["title"], e["unit"], e["help"], e["scale"], by=e["by"])
+        for e in view.manifest["columns"]
+        if "by" in e
+    ]
+
+
+def _number(cell: str) -> float:
+    return float("nan" if cell == "" else cell)

@@ -45,27 +45,38 @@ class Effects:
 @torch.no_grad()
 def effects(subject: Subject, site: str, rows: Rows, tokens: slice) -> Effects | None:
     """On the logits of `tokens`, measured on some rows. None for a subject that does not end in a norm and an
-    unembedding, or a site from which nothing reaches the stream but through attention."""
+    unembedding alone (some cap their logits), or a site from which nothing reaches the stream but through attention."""
     if not isinstance(subject, Unembeds) or "+" in site:
         return None
     rows = rows.until(subject.n_positions)
     stream = _to_stream(subject, site, rows)
     last = [name for name in subject.sites() if name.startswith("resid_post")]
-    if stream is None or not last:
+    if stream is None or not last or not _ends_so(subject, last[-1], rows):
         return None
     x = subject.read(rows.tokens, last[-1:])[last[-1]][rows.learn]
     weight, scale, centred = _linear(subject.final_norm, x)
     unembedding = subject.unembedding.detach()[tokens].float() * weight
     if centred:
         unembedding = unembedding - unembedding.mean(1, keepdim=True)
-    return Effects(stream(unembedding.T / scale))
+    return Effects(stream(unembedding.T / scale).cpu())
+
+
+def _ends_so(subject: Unembeds, last: str, rows: Rows) -> bool:
+    """Whether norm and unembedding make the logits of what stands at the last site, but for a bias, to 2 %."""
+    some = rows[:2]
+    x = subject.read(some.tokens, [last])[last][some.there]
+    if x.shape[1] != subject.unembedding.shape[1]:
+        return False
+    made = (subject.final_norm(x) @ subject.unembedding.T).float()
+    left = subject.run(some.tokens)[some.there].float() - made
+    return bool((left - left[0]).abs().max() <= 0.02 * made.abs().max())
 
 
 def _linear(norm: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, float, bool]:
     """A LayerNorm or RMSNorm as (x - its mean, if it is centred) * weight / scale: weight `[W]`, and the mean scale
     over `x [n, W]`."""
     width = x.shape[1]
-    signs = torch.ones(width, dtype=x.dtype)
+    signs = torch.ones(width, dtype=x.dtype, device=x.device)
     signs[1::2] = -1
     at = torch.stack([signs, -signs, signs + 1])
     out = norm(at).float()

@@ -44,6 +44,15 @@ class Example:
         """The row up to the place, and including it: the moves of a game, or a text."""
         return self.between.join(self.pieces[: self.at + 1])
 
+    @property
+    def is_game(self) -> bool:
+        return self.between == " "
+
+    def _repr_html_(self) -> str:
+        from unweave.dashboards import card  # torch, which a server does without
+
+        return card.example(self)
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -54,6 +63,11 @@ class Feature:
     columns: dict[str, float]
     examples: dict[str, list[Example]] = field(repr=False)
     block: dict[str, Any] = field(repr=False)
+
+    def _repr_html_(self) -> str:
+        from unweave.dashboards import card
+
+        return card.feature(self)
 
 
 class View:

@@ -14,6 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from unweave.cards.card import card
 from unweave.dictionary.codes import Codes, Sparse, combine
 from unweave.dictionary.encoder import ENCODERS
 from unweave.dictionary.kernels import pairs
@@ -290,6 +291,20 @@ class Dictionary(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decode(self.encode(x), x)
+
+    def _repr_html_(self) -> str:
+        """A card for notebooks."""
+        n = sum(each.numel() for each in self.parameters())
+        facts = [
+            ("method", self.call),
+            ("features", f"{self.d_sae:,}"),
+            ("reads", f"width {self.d_in:,}"),
+            ("writes", f"width {self.d_out:,}"),
+            ("encoder", self.encoder),
+            ("input", self.normalise),
+            ("weights", f"{n:,}"),
+        ]
+        return card("Transcoder" if self.transcodes else "Dictionary", "", facts)
 
 
 def _unit_rows(n: int, width: int, generator: torch.Generator) -> Tensor:

@@ -30,6 +30,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 UNLIMITED = 1 << 20
 """The positions of a model that has no limit of its own (Mamba; ALiBi, as in BLOOM)."""
 
+_FINAL_NORMS = ("ln_f", "norm", "norm_f", "final_layer_norm", "final_layernorm")
+
 # The files that a tokenizer may consist of.
 _TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "spiece.model")
 
@@ -88,6 +90,22 @@ class HuggingFace:
         limit = getattr(self._config, "max_position_embeddings", None) or UNLIMITED
         # RoBERTa counts its positions from the one behind the padding token's id.
         return limit - (self._config.pad_token_id + 1 if self._config.model_type == "roberta" else 0)
+
+    @property
+    def final_norm(self) -> Callable[[Tensor], Tensor]:
+        """The norm behind the last layer. Raises AttributeError for a model without one by a name that is known."""
+        named = [name for name, _ in language_model(self.model).named_modules() if name.split(".")[-1] in _FINAL_NORMS]
+        if not named:
+            raise AttributeError(f"{_class(self.model)} has no final norm")
+        return language_model(self.model).get_submodule(min(named, key=lambda name: name.count(".")))
+
+    @property
+    def unembedding(self) -> Tensor:
+        """`[V, D]`. Raises AttributeError for a model without a head."""
+        head = self.model.get_output_embeddings()
+        if head is None:
+            raise AttributeError(f"{_class(self.model)} has no head that predicts tokens")
+        return head.weight
 
     def sites(self) -> dict[str, int]:
         """The sites with names, and every module that returns one vector a position, by its path."""

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from unweave.cards.markup import Markup, join, tag
 from unweave.view.axis import Axis, Number, around, logarithmic, written
-from unweave.view.markup import Markup, join, tag
 
 Curve = Sequence[tuple[Number, Number]]
 Box = tuple[Number, Number, Number, Number]

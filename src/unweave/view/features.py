@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
+from unweave.cards import board
+from unweave.cards.markup import Markup, join, tag
 from unweave.othello import labels, notation
 from unweave.othello.tokens import SQUARES
-from unweave.view import board
-from unweave.view.markup import Markup, join, tag
 from unweave.view.read import Reading
 from unweave.view.table import MISSING
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from unweave.cards import board
+from unweave.cards.markup import Markup, join, tag
 from unweave.registry import parse
-from unweave.view import board, charts, features, page
-from unweave.view.markup import Markup, join, tag
+from unweave.view import charts, features, page
 from unweave.view.read import Reading
 
 

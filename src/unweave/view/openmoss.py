@@ -8,8 +8,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from unweave.cards.markup import Markup, tag
 from unweave.view.charts import chart, curves
-from unweave.view.markup import Markup, tag
 from unweave.view.table import MISSING
 
 Found = Mapping[str, Any]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+from unweave.cards.markup import Markup, join, tag
 from unweave.view import table
-from unweave.view.markup import Markup, join, tag
 
 
 def document(title: str, parts: Sequence[str]) -> str:

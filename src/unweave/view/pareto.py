@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unweave.cards.markup import Markup, tag
 from unweave.view.axis import around, logarithmic, written
 from unweave.view.charts import Point, chart, label, rules
-from unweave.view.markup import Markup, tag
 
 _STYLE = """
 svg { font: 11px system-ui, sans-serif; background: #fffefb; }

@@ -12,8 +12,8 @@ from platform import python_version
 from typing import Any
 
 from unweave import files
+from unweave.cards.markup import Markup, join, tag
 from unweave.view import figures, page, table
-from unweave.view.markup import Markup, join, tag
 from unweave.view.read import Reading, read
 
 

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from unweave.cards import board
 from unweave.othello import notation
-from unweave.view import board
 
 
 def draw(**changed: object) -> ElementTree.Element:

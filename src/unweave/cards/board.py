@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 
-from unweave.view.markup import Markup, join, tag
+from unweave.cards.markup import Markup, join, tag
 
 CELL = 20
 """The side of a square, in the drawing's own units."""
@@ -35,14 +35,14 @@ def position(
     legal: Collection[int],
     turned: Collection[int],
     played: int,
-    marked: int,
+    marked: int | None,
     title: str,
 ) -> Markup:
     """A position after a move.
 
     Args: discs: 64 numbers, 0 empty, 1 black, 2 white; legal, turned: squares to dot, and squares whose disc was just
-        flipped; played: the square just played (ringed); marked: the square to outline; title: what a reader who does
-        not see it hears, and what a pointer shows.
+        flipped; played: the square just played (ringed); marked: the square to outline, if any; title: what a reader
+        who does not see it hears, and what a pointer shows.
     """
     parts = [tag("title", title), _ground("felt")]
     for square, disc in enumerate(discs):
@@ -57,8 +57,9 @@ def position(
                 parts.append(tag("circle", class_=f"turned {colour} {side}", cx=x, cy=y, r=2))
         elif square in legal:
             parts.append(tag("circle", class_="legal", cx=x, cy=y, r=2.2))
-    x, y = corner(marked)
-    parts.append(tag("rect", class_="marked", x=x, y=y, width=CELL, height=CELL))
+    if marked is not None:
+        x, y = corner(marked)
+        parts.append(tag("rect", class_="marked", x=x, y=y, width=CELL, height=CELL))
     return _board(parts, title)
 
 
