@@ -18,7 +18,7 @@ describe.skipIf(!RUN)("a real run", () => {
   async function start(): Promise<void> {
     const port = await freePort();
     base = `http://127.0.0.1:${port}/`;
-    server = spawn(UNWEAVE, ["view", RUN!, "--port", String(port)], { stdio: ["ignore", "ignore", "inherit"] });
+    server = spawn(UNWEAVE, ["view", RUN!, "--no-open", "--port", String(port)], { stdio: ["ignore", "ignore", "inherit"] });
     await waitFor(base);
   }
 
