@@ -12,6 +12,7 @@ const VERSION = "unweave.view/1";
 export class View {
   readonly n: number;
   readonly columns = new Map<string, Column>();
+  #whole = new Map<string, boolean>();
   #values = new Map<string, Numbers>();
   #blocks = new Map<number, Promise<Block>>();
   #once = new Map<string, Promise<unknown>>();
@@ -60,6 +61,13 @@ export class View {
 
   value(name: string, feature: number): number {
     return this.#values.get(name)?.[feature] ?? NaN;
+  }
+
+  /** Whether a column holds whole numbers only, as far as it holds any. */
+  whole(name: string): boolean {
+    let found = this.#whole.get(name);
+    if (found === undefined) this.#whole.set(name, (found = isWhole(this.#values.get(name) ?? [])));
+    return found;
   }
 
   /** Where the values of the table are read from, as text where they are not numbers. */
@@ -186,4 +194,9 @@ async function tensorsOf(run: string, file: string): Promise<Map<string, Tensor>
   } catch (error) {
     throw new Problem(`The view of ${run} cannot be shown. ${(error as Error).message}`);
   }
+}
+
+export function isWhole(values: ArrayLike<number>): boolean {
+  for (let i = 0; i < values.length; i++) if (!Number.isNaN(values[i]) && !Number.isInteger(values[i])) return false;
+  return true;
 }

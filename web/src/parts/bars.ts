@@ -1,5 +1,6 @@
 // Counts of a column's values between its least and its largest.
 
+import { isWhole } from "../data/view";
 import { extent } from "./axis";
 import type { Bar } from "./Histogram.svelte";
 
@@ -31,9 +32,4 @@ export function count(values: ArrayLike<number>, rows: Uint32Array | null, log: 
     for (const row of rows) if (values[row] >= ends[0] && values[row] <= ends[1]) bars[bin(values[row])].part!++;
   }
   return { bars, nothing };
-}
-
-function isWhole(values: ArrayLike<number>): boolean {
-  for (let i = 0; i < values.length; i++) if (!Number.isNaN(values[i]) && !Number.isInteger(values[i])) return false;
-  return true;
 }

@@ -13,8 +13,8 @@ export function number(value: number | null | undefined, digits = 3): string {
 }
 
 /** A value of a column: one of real numbers keeps its places, so that 1 stands as 1.00 among 0.982. */
-export function cell(value: number, dtype: string): string {
-  return dtype === "F32" && Number.isInteger(value) && value !== 0 && Math.abs(value) < 100 ? value.toPrecision(3).replace("-", "−") : number(value);
+export function cell(value: number, whole: boolean): string {
+  return !whole && Number.isInteger(value) && value !== 0 && Math.abs(value) < 100 ? value.toPrecision(3).replace("-", "−") : number(value);
 }
 
 /** With its sign, for differences. */
