@@ -58,7 +58,7 @@ async function largest(run, column, n) {
   return found.slice(0, n).map((each) => each.trim());
 }
 
-await shot("runs", "#/");
+await shot("runs", "#/?q=not+control");
 if (games) {
   const at = `#/d/${games.path.replaceAll("/", ":")}`;
   const [best, second, third] = await largest(games, "auroc", 3);
@@ -72,7 +72,7 @@ if (games) {
   await shot("feature-390", feature, { width: 390, tall: 844 });
   await shot("board", `${at}/board?square=d3&state=mine`);
   await shot("board-390", `${at}/board?square=d3&state=mine`, { width: 390, tall: 844, dark: true });
-  await shot("lab", play, { tall: 1320, after: steered(".matrix .line") });
+  await shot("lab", play, { tall: 1440, after: steered(".matrix .line") });
   await shot("lab-390", play, { width: 390, tall: 844 });
   await shot("lists", `${at}/lists?pin=${best},${second},${third}`);
   await shot("keys", at, { after: (page) => page.keyboard.press("?") });
@@ -92,6 +92,6 @@ if (text) {
   await shot("text", `${at}/f/${first}?sort=-top_token_share`, { tall: 1100 });
   await shot("text-dark", `${at}/f/${first}?sort=-top_token_share`, { dark: true });
   await shot("text-390", `${at}/f/${first}`, { width: 390, tall: 844 });
-  await shot("lab-text", `${at}/lab?text=${encodeURIComponent("def area(width, height):\n    return width")}&edit=${first}:clamp:12`, { after: steered(".token") });
+  await shot("lab-text", `${at}/lab?text=${encodeURIComponent("def area(width, height):\n    return width")}&edit=${first}:clamp:12`, { tall: 1250, after: steered(".token") });
 }
 await browser.close();
