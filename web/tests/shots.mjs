@@ -70,8 +70,8 @@ if (games) {
   await shot("feature-boards", feature, { after: down("The board when") });
   await shot("feature-dark", `${feature}&pin=${best},${second}`, { dark: true });
   await shot("feature-390", feature, { width: 390, tall: 844 });
-  await shot("board", `${at}/board?square=d3&state=mine`);
-  await shot("board-390", `${at}/board?square=d3&state=mine`, { width: 390, tall: 844, dark: true });
+  await shot("board", `${at}/board?square=c4&state=empty`);
+  await shot("board-390", `${at}/board?square=c4&state=empty`, { width: 390, tall: 844, dark: true });
   await shot("lab", play, { tall: 1440, after: steered(".matrix .line") });
   await shot("lab-390", play, { width: 390, tall: 844 });
   await shot("lists", `${at}/lists?pin=${best},${second},${third}`);
@@ -92,6 +92,6 @@ if (text) {
   await shot("text", `${at}/f/${first}?sort=-top_token_share`, { tall: 1100 });
   await shot("text-dark", `${at}/f/${first}?sort=-top_token_share`, { dark: true });
   await shot("text-390", `${at}/f/${first}`, { width: 390, tall: 844 });
-  await shot("lab-text", `${at}/lab?text=${encodeURIComponent("def area(width, height):\n    return width")}&edit=${first}:clamp:12`, { tall: 1250, after: steered(".token") });
+  await shot("lab-text", `${at}/lab?text=${encodeURIComponent("def area(width, height):\n    return width")}&edit=${first}:clamp:40`, { tall: 1250, after: steered(".token") });
 }
 await browser.close();
