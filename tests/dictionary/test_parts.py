@@ -65,7 +65,7 @@ def test_the_exported_dictionary_equals_the_trained_one_and_survives_a_file(kind
 
 def test_a_vectors_own_length_cannot_be_made_up() -> None:
     d = Dictionary(8, 16, "relu", normalise="each")
-    with pytest.raises(ValueError, match="give the vectors that were encoded"):
+    with pytest.raises(ValueError, match="to decode, give the vectors that were encoded"):
         d.decode(d.encode(sample()))
     torch.testing.assert_close(d(3 * sample()), 3 * d(sample()))
 
@@ -77,7 +77,7 @@ def test_a_direction_is_as_long_as_what_it_stands_for() -> None:
     each = Dictionary(8, 16, "relu", normalise="each")
     cosine = torch.nn.functional.cosine_similarity
     torch.testing.assert_close(cosine(d(x), x), cosine(each(x), x))
-    with pytest.raises(ValueError, match="give the vectors that were encoded"):
+    with pytest.raises(ValueError, match="to decode, give the vectors that were encoded"):
         d.decode(d.encode(x))
 
 

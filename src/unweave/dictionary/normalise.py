@@ -70,8 +70,8 @@ class Each(Normalisation):
     def undo(self, x_hat: Tensor, x: Tensor | None) -> Tensor:
         if x is None:
             raise ValueError(
-                'normalise="each" and "direction" take every vector\'s own length off: to decode, give the vectors that '
-                "were encoded"
+                'normalise="each" and "direction" take every vector\'s own length off: to decode, give the '
+                "vectors that were encoded"
             )
         return x_hat * (_norm(x) / self.length)
 

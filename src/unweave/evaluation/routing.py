@@ -24,7 +24,8 @@ def auroc(values: Tensor, labels: Tensor) -> Tensor:
     below = torch.searchsorted(ordered, columns)
     ranks = (below + torch.searchsorted(ordered, columns, right=True) + 1).double() / 2
     positives = labels.double().sum(0)
-    return (ranks @ labels.double() - positives * (positives + 1) / 2) / (positives * (n - positives))
+    pairs = positives * (n - positives)
+    return (ranks @ labels.double() - positives * (positives + 1) / 2) / pairs.where(pairs > 0, torch.nan)
 
 
 def f1(active: Tensor, labels: Tensor) -> Tensor:

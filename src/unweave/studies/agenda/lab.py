@@ -84,13 +84,14 @@ class Lab:
             raise ValueError(f"{subject} has no site {kind}.0, which this study is about")
         return sites[(len(sites) - 1) // 2]
 
-    def seeds(self, subject: str, site: str, **settings: Any) -> list[RunConfig]:
-        """The configs of a dictionary of a subject at a site, one a seed; settings: what differs from the others'.
+    def seeds(self, subject: str, site: str, *, context: int = 0, **settings: Any) -> list[RunConfig]:
+        """The configs of a dictionary of a subject at a site, one a seed. context: of the rows it reads; 0: 256, or as
+        many as the subject takes. settings: what differs from the others'.
 
         TopK with an eighth of the site's dimensions active, since their sparsity is then the same by construction.
         """
         of, study = self.subject(subject), self.study
-        width, context = of.sites()[site], min(256, of.n_positions)
+        width, context = of.sites()[site], context or min(256, of.n_positions)
         base = RunConfig(
             subject=subject,
             site=site,
@@ -127,7 +128,7 @@ class Lab:
     def scored(self, like: RunConfig, placed: Sequence[tuple[Dictionary, str, str]]) -> list[dict[str, Any]]:
         """The scores of dictionaries, each with what it reads and what it writes, on the held-out rows of a config."""
         found = brief(self.subject(like.subject), self.rows(like), placed)
-        return [defined({key: each[key] for key in _KEPT}) for each in found]
+        return [{key: each[key] for key in _KEPT} for each in found]
 
     def compare(self, named: Mapping[str, Sequence[RunConfig]]) -> list[dict[str, Any]]:
         """A row for each name: the scores of its configs, which differ in their seeds; all of one subject and data."""
@@ -141,10 +142,10 @@ class Lab:
         return [row(name, [scores[config] for config in each]) for name, each in named.items()]
 
 
-def row(name: str, seeds: Sequence[Mapping[str, Any]], *, is_control: bool = False) -> dict[str, Any]:
+def row(name: str, seeds: Sequence[Mapping[str, float]], *, is_control: bool = False) -> dict[str, Any]:
     """A row of a table: what was found with each seed. is_control: whether it is no dictionary in question, but what
     says what the others' scores are worth."""
-    return {"name": name, "is_control": is_control, "seeds": [dict(each) for each in seeds]}
+    return {"name": name, "is_control": is_control, "seeds": [defined(each) for each in seeds]}
 
 
 def _core_seconds(run: Run) -> float:

@@ -52,17 +52,18 @@ def last(lab: Lab, kind: str) -> str:
 
 def models(lab: Lab) -> dict[str, Any]:
     """Every kind's loss on held-out rows, beside n-gram models' of as many training rows as each has read."""
-    study, found = lab.study, []
-    data = DataConfig(text=study.text, context=study.small.n_positions)
-    for kind in KINDS:
-        of = lab.subject(last(lab, kind))
-        rows = corpus(data, of).sample("test", _TIMES * study.held_out, 1)
-        found.append({"name": kind, "loss": loss(of, rows)})
-    seen = corpus(data, of).sample("train", study.steps * BATCH, 0).tokens
-    for name, n in (("5-gram", 5), ("unigram", 1)):
-        found.append({"name": name, "loss": ngram.fit(seen, of.alphabet.size, n=n).loss(rows.tokens)})
-    read = study.steps * BATCH * study.small.n_positions
-    return {"shape": vars(study.small), "steps": study.steps, "tokens": read, "rows": found}
+    study, context = lab.study, lab.study.small.n_positions
+    subjects = {kind: lab.subject(last(lab, kind)) for kind in KINDS}
+    of = subjects["gpt2"]  # the others have the same tokenizer: it was made from the same text
+    text = corpus(DataConfig(text=study.text, context=context), of)
+    rows = text.sample("test", _TIMES * study.held_out, 1)
+    seen = text.sample("train", study.steps * BATCH, 0).tokens
+    losses = {kind: loss(subject, rows) for kind, subject in subjects.items()}
+    losses |= {
+        name: ngram.fit(seen, of.alphabet.size, n=n).loss(rows.tokens) for name, n in (("5-gram", 5), ("unigram", 1))
+    }
+    read = study.steps * BATCH * context
+    return {"tokens": read, "rows": [{"name": name, "loss": nats} for name, nats in losses.items()]}
 
 
 @torch.no_grad()

@@ -90,8 +90,8 @@ def cosine(lab: Lab) -> dict[str, Any]:
     """
     subject, site = _place(lab, "resid_post")
     width = lab.subject(subject).sites()[site]
-    apart = {"objective": f"cosine(weight={float(2 * width)})", "normalise": "direction"}
-    methods = {"TopK": {}, "ReLU": {"method": f"relu(l1={L1[1]})"}}
+    apart: dict[str, Any] = {"objective": f"cosine(weight={float(2 * width)})", "normalise": "direction"}
+    methods: dict[str, dict[str, Any]] = {"TopK": {}, "ReLU": {"method": f"relu(l1={L1[1]})"}}
     rows = []
     for name, method in methods.items():
         squared = lab.seeds(subject, site, **method)
@@ -117,7 +117,7 @@ def transcoder(lab: Lab) -> dict[str, Any]:
     """An MLP's output predicted from its input, beside the output's own dictionary and the best linear map."""
     subject, target = _place(lab, "mlp_out")
     site = target.replace("mlp_out", "mlp_in")
-    across = {"target": target, "normalise": "scale"}
+    across: dict[str, Any] = {"target": target, "normalise": "scale"}
     own = lab.seeds(subject, target, normalise="scale")
     rows = lab.compare(
         {

@@ -3,6 +3,7 @@ experts of a mixture. Shapes: N positions, F features, E experts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from unweave.activations.harvest import harvest
 from unweave.config import RunConfig
 from unweave.dictionary import Dictionary
 from unweave.dictionary.codes import dense
+from unweave.evaluation.evaluate import defined
 from unweave.evaluation.language.baselines import untrained
 from unweave.evaluation.match import correlated, nearest, share
 from unweave.evaluation.routing import by_token, told
@@ -36,29 +38,24 @@ def mamba(lab: Lab) -> dict[str, Any]:
     kinds = {"Mamba": subject, "Transformer": last(lab, "gpt2"), "shuffled Mamba": f"control(of={subject!r}, seed=0)"}
     rows, codes = [], {}
     for name, call in kinds.items():
-        configs = lab.seeds(call, lab.middle("resid_post", call))
-        (scores,) = lab.compare({name: configs})
-        rows.append(scores | {"is_control": name == "shuffled Mamba"})
-        codes[name] = [
-            _codes(lab, config, run.dictionary()) for config, run in zip(configs, lab.train(configs), strict=True)
-        ]
+        configs = _seeds(lab, call, "resid_post")
+        rows += [each | {"is_control": name == "shuffled Mamba"} for each in lab.compare({name: configs})]
+        codes[name] = _trained_codes(lab, configs)
     own, n = codes["Mamba"], lab.study.seeds
-    other = torch.randperm(len(own[0]), generator=torch.Generator().manual_seed(0))
-    pairs = {
-        "another seed": [(own[i], own[(i + 1) % n]) for i in range(n)] if n > 1 else [],
-        "the Transformer": [(own[i], codes["Transformer"][i]) for i in range(n)],
-        "the shuffled Mamba": [(own[i], codes["shuffled Mamba"][i]) for i in range(n)],
-        "the Transformer, other tokens": [(own[i], codes["Transformer"][i][other]) for i in range(n)],
+    order = torch.randperm(len(own[0]), generator=torch.Generator().manual_seed(0))
+    there = {
+        "the Mamba, another seed": [*own[1:], own[0]] if n > 1 else [],
+        "the Transformer": codes["Transformer"],
+        "the shuffled Mamba": codes["shuffled Mamba"],
+        "the Transformer, other tokens": [each[order] for each in codes["Transformer"]],
     }
     alike = [
-        row(
-            name,
-            [_likeness(correlated(_alive(a), b)) for a, b in each],
-            is_control="other" in name or "shuffled" in name,
-        )
-        for name, each in pairs.items()
+        row(name, [_matched(correlated(_alive(a), b)) for a, b in zip(own, each, strict=True)])
+        for name, each in there.items()
         if each
     ]
+    for each in alike[-2:]:
+        each["is_control"] = True
     return {"subject": subject, "site": lab.middle("resid_post", subject), "rows": rows, "alike": alike}
 
 
@@ -70,21 +67,20 @@ def dynamics(lab: Lab) -> dict[str, Any]:
     are the last step's with the next seed, and random directions.
     """
     steps = checkpoints(lab, "gpt2")
-    configs = {step: lab.seeds(call, lab.middle("resid_post", call)) for step, call in steps.items()}
+    configs = {step: _seeds(lab, call, "resid_post") for step, call in steps.items()}
     rows = {step: lab.compare({f"step {step:,}": each})[0] for step, each in configs.items()}
     made = {step: [run.dictionary() for run in lab.train(each)] for step, each in configs.items()}
-    end, n = made[max(made)], lab.study.seeds
+    end, n = [dictionary.W_dec.detach() for dictionary in made[max(made)]], lab.study.seeds
     for step, each in rows.items():
         for seed, scores in enumerate(each["seeds"]):
             fires = _codes(lab, configs[step][seed], made[step][seed]).amax(0) > 0
             W = made[step][seed].W_dec.detach()[fires]
-            same, other = nearest(W, end[seed].W_dec.detach()), nearest(W, end[(seed + 1) % n].W_dec.detach())
-            scores |= {"matched": share(same), "mmcs": float(same.mean())}
+            scores |= defined(_matched(nearest(W, end[seed])))
             if n > 1:
-                scores |= {"matched_other": share(other), "mmcs_other": float(other.mean())}
+                other = _matched(nearest(W, end[(seed + 1) % n]))
+                scores |= defined({f"{key}_other": value for key, value in other.items()})
     draw = torch.Generator().manual_seed(0)
-    chance = [nearest(torch.randn(d.W_dec.shape, generator=draw), d.W_dec.detach()) for d in end]
-    floor = [{"matched": share(each), "mmcs": float(each.mean())} for each in chance]
+    floor = [_matched(nearest(torch.randn(W.shape, generator=draw), W)) for W in end]
     return {
         "subject": steps[max(steps)],
         "site": configs[max(steps)][0].site,
@@ -96,15 +92,14 @@ def experts(lab: Lab) -> dict[str, Any]:
     """How well one feature of what a mixture's router reads tells whether an expert is chosen, beside the same
     dictionary before its training, what the token alone tells, and a router whose choices are shuffled."""
     subject = last(lab, "mixtral")
-    of, site = lab.subject(subject), lab.middle("mlp_in", subject)
-    configs = lab.seeds(subject, site)
+    of, configs = lab.subject(subject), _seeds(lab, subject, "mlp_in")
     (scores,) = lab.compare({"dictionary": configs})
-    rows = lab.rows(configs[0], _TIMES)
+    site = configs[0].site
     router = site.replace("mlp_in", "router")
-    found = harvest(of, rows, [router])
+    found = harvest(of, lab.rows(configs[0], _TIMES), [router])
     chosen = _chosen(found.vectors[router])
     order = _shuffle(len(chosen))
-    trained = [_codes(lab, config, run.dictionary()) for config, run in zip(configs, lab.train(configs), strict=True)]
+    trained = _trained_codes(lab, configs)
     fresh = [_codes(lab, config, _fresh(lab, config)) for config in configs]
     told_of = [
         row("dictionary", [told(codes, chosen) for codes in trained]),
@@ -128,6 +123,15 @@ def _shuffle(n: int) -> Tensor:
     return torch.cat([torch.randperm(middle, generator=draw), middle + torch.randperm(n - middle, generator=draw)])
 
 
+def _seeds(lab: Lab, subject: str, kind: str) -> list[RunConfig]:
+    return lab.seeds(subject, lab.middle(kind, subject), context=lab.study.small.n_positions)
+
+
+def _trained_codes(lab: Lab, configs: Sequence[RunConfig]) -> list[Tensor]:
+    runs = lab.train(configs)
+    return [_codes(lab, config, run.dictionary()) for config, run in zip(configs, runs, strict=True)]
+
+
 @torch.no_grad()
 def _codes(lab: Lab, config: RunConfig, dictionary: Dictionary) -> Tensor:
     """`[N, F]`, of the rows that features are compared on."""
@@ -144,5 +148,6 @@ def _alive(codes: Tensor) -> Tensor:
     return codes[:, codes.amax(0) > 0]
 
 
-def _likeness(of: Tensor) -> dict[str, float]:
-    return {"matched": share(of), "mean": float(of.mean())}
+def _matched(likeness: Tensor) -> dict[str, float]:
+    """matched: how many features have one like them; mean: of each its likeness to the one most like it."""
+    return {"matched": share(likeness), "mean": float(likeness.mean())}
