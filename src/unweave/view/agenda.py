@@ -1,5 +1,5 @@
-"""The study of report 003's agenda as tables and sentences: of every row the mean over seeds and how far they lie apart,
-and of what is held against each other the difference seed by seed."""
+"""The study of report 003's agenda as tables and sentences: of every row the mean over seeds and how far these lie
+apart, and of what is held against each other the difference seed by seed."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ SHOWN = (
     Shown(
         "KL-guided training",
         "kl",
-        "The KL divergence of the subject's predictions as another loss, in batches of whole rows, with weight D, which "
-        "was not tuned. Whole rows alone change a training: the row between has them, and the squared error only.",
+        "The KL divergence of the subject's predictions as another loss, in batches of whole rows, with weight D, "
+        "which was not tuned. Whole rows alone change a training: the row between has them, and the squared error only.",
         ("fvu/1", "l0/1", "dead/1", "ce_score/1", "kl/1", "core_seconds"),
         against=tuple((_KL, "squared error, whole rows", key) for key in ("kl/1", "ce_score/1", "fvu/1")),
     ),
@@ -84,8 +84,8 @@ SHOWN = (
     Shown(
         "MLP outputs from MLP inputs (transcoder)",
         "transcoder",
-        "What is rebuilt is the MLP's output in every row: from itself, from the MLP's input, or by the best linear map "
-        "of that input, whose L0 is all its dimensions.",
+        "What is rebuilt is the MLP's output in every row: from itself, from the MLP's input, or by the best linear "
+        "map of that input, whose L0 is all its dimensions.",
         ("fvu/1", "l0/1", "dead/1", "ce_score/1", "kl/1"),
         against=tuple(
             (name, other, key)
@@ -181,7 +181,8 @@ def compared(rows: Sequence[Found], name: str, other: str, key: str) -> str:
     if name not in of or other not in of:
         return f"{name} against {other}: not measured with one seed alone"
     pairs = [(a.get(key), b.get(key)) for a, b in zip(of[name], of[other], strict=True)]
-    return f"{name} against {other}, {_COLUMNS[key][0]}: {differences([a - b for a, b in pairs if None not in (a, b)], key)}"
+    gain = differences([a - b for a, b in pairs if None not in (a, b)], key)
+    return f"{name} against {other}, {_COLUMNS[key][0]}: {gain}"
 
 
 def differences(values: Sequence[float], key: str) -> str:
