@@ -36,15 +36,16 @@ def f1(active: Tensor, labels: Tensor) -> Tensor:
 
 def information(active: Tensor, labels: Tensor) -> Tensor:
     """`[F, E]`, bits: the mutual information of "the feature fires" and "the label holds", as counted."""
-    n, fires, holds = len(active), active.double().mean(0)[:, None], labels.double().mean(0)
-    both = active.double().T @ labels.double() / n
+    n, fires, holds = len(active), active.double().sum(0)[:, None], labels.double().sum(0)
+    both = active.double().T @ labels.double()  # all are whole numbers: what is nothing is exactly 0
     cells = (
         (both, fires * holds),
-        (fires - both, fires * (1 - holds)),
-        (holds - both, (1 - fires) * holds),
-        (1 - fires - holds + both, (1 - fires) * (1 - holds)),
+        (fires - both, fires * (n - holds)),
+        (holds - both, (n - fires) * holds),
+        (n - fires - holds + both, (n - fires) * (n - holds)),
     )
-    return sum((torch.where(p > 0, p * (p / q).log2(), 0.0) for p, q in cells), start=torch.zeros_like(both))
+    parts = [torch.where(seen > 0, seen / n * (seen * n / expected).log2(), 0.0) for seen, expected in cells]
+    return torch.stack(parts).sum(0)
 
 
 def told(codes: Tensor, chosen: Tensor) -> dict[str, float]:

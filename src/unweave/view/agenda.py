@@ -58,14 +58,15 @@ SHOWN = (
         "KL-guided training",
         "kl",
         "The KL divergence of the subject's predictions as another loss, in batches of whole rows, with weight D, "
-        "which was not tuned. Whole rows alone change a training: the row between has them, and the squared error only.",
+        "which was not tuned. Whole rows alone change a training: the row between has them with squared error only.",
         ("fvu/1", "l0/1", "dead/1", "ce_score/1", "kl/1", "core_seconds"),
         against=tuple((_KL, "squared error, whole rows", key) for key in ("kl/1", "ce_score/1", "fvu/1")),
     ),
     Shown(
         "Gate and magnitude apart (GLU)",
         "glu",
-        "ReLU and GLU with the same penalty on the sum of the codes. Gamma below 1: reconstructions are too short.",
+        "ReLU and GLU with a penalty on the sum of the codes, twice as heavy for GLU, whose codes begin half as long. "
+        "Gamma below 1: reconstructions are too short.",
         ("fvu/1", "l0/1", "dead/1", "ce_score/1", "l2_ratio/1", "shrinkage/1"),
     ),
     Shown(

@@ -19,8 +19,8 @@ from unweave.dictionary.normalise import normalisation
 from unweave.evaluation.language.baselines import Moments
 from unweave.studies.agenda.lab import Lab, row
 
-L1 = (0.5, 1.0, 2.0)
-"""Weights of the sum of the codes, so that ReLU and GLU are seen at several levels of sparsity."""
+L1 = {"relu": (0.5, 1.0, 2.0), "glu": (1.0, 2.0, 4.0)}
+"""Weights of the sum of the codes, for several levels of sparsity. A GLU's gates begin at a half, and so its codes."""
 
 # Training rows that the linear map is fitted to: many times as many positions as it has inputs.
 _FITTING = 256
@@ -45,7 +45,7 @@ def kl(lab: Lab) -> dict[str, Any]:
 
 
 def glu(lab: Lab) -> dict[str, Any]:
-    """Gate and magnitude from two matrices (GLU), beside ReLU at the same weights of the penalty.
+    """Gate and magnitude from two matrices (GLU), beside ReLU.
 
     matched: for each GLU dictionary how much better it is than the ReLU of its seed where that is as sparse, by
     interpolation in the logarithm of L0; those outside the ReLU's range are left out.
@@ -58,12 +58,12 @@ def glu(lab: Lab) -> dict[str, Any]:
             for name in ("relu", "glu")
         }
     )
-    of = {name: [each["seeds"] for each in rows if each["name"].startswith(name)] for name in ("relu", "glu")}
+    of = {name: [each["seeds"] for each in rows if each["name"].startswith(name)] for name in L1}
     compared = ("fvu/1", "ce_score/1", "shrinkage/1")
     matched = []
     for seed in range(lab.study.seeds):
         curve = [scores[seed] for scores in of["relu"]]
-        for l1, scores in zip(L1, of["glu"], strict=True):
+        for l1, scores in zip(L1["glu"], of["glu"], strict=True):
             gain = {key: ahead(scores[seed], curve, key) for key in compared}
             if None not in gain.values():
                 matched.append({"seed": seed, "l1": l1, "l0/1": scores[seed]["l0/1"], **gain})
@@ -91,7 +91,7 @@ def cosine(lab: Lab) -> dict[str, Any]:
     subject, site = _place(lab, "resid_post")
     width = lab.subject(subject).sites()[site]
     apart: dict[str, Any] = {"objective": f"cosine(weight={float(2 * width)})", "normalise": "direction"}
-    methods: dict[str, dict[str, Any]] = {"TopK": {}, "ReLU": {"method": f"relu(l1={L1[1]})"}}
+    methods: dict[str, dict[str, Any]] = {"TopK": {}, "ReLU": {"method": f"relu(l1={L1['relu'][1]})"}}
     rows = []
     for name, method in methods.items():
         squared = lab.seeds(subject, site, **method)
