@@ -117,8 +117,8 @@ def transcoder(lab: Lab) -> dict[str, Any]:
     """An MLP's output predicted from its input, beside the output's own dictionary and the best linear map."""
     subject, target = _place(lab, "mlp_out")
     site = target.replace("mlp_out", "mlp_in")
-    across: dict[str, Any] = {"target": target, "normalise": "scale"}
-    own = lab.seeds(subject, target, normalise="scale")
+    across: dict[str, Any] = {"target": target, "normalise": "centre"}
+    own = lab.seeds(subject, target, normalise="centre")
     rows = lab.compare(
         {
             "dictionary of the output": own,
