@@ -51,13 +51,8 @@ def glu(lab: Lab) -> dict[str, Any]:
     interpolation in the logarithm of L0; those outside the ReLU's range are left out.
     """
     subject, site = _place(lab, "resid_post")
-    rows = lab.compare(
-        {
-            f"{name}(l1={l1})": lab.seeds(subject, site, method=f"{name}(l1={l1})")
-            for l1 in L1
-            for name in ("relu", "glu")
-        }
-    )
+    calls = [f"{name}(l1={l1})" for name, weights in L1.items() for l1 in weights]
+    rows = lab.compare({call: lab.seeds(subject, site, method=call) for call in calls})
     of = {name: [each["seeds"] for each in rows if each["name"].startswith(name)] for name in L1}
     compared = ("fvu/1", "ce_score/1", "shrinkage/1")
     matched = []
