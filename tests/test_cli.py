@@ -5,6 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from unweave.cli import app
 
 MAIN = [sys.executable, "-c", "from unweave.cli import main; main()"]
 
@@ -36,3 +39,14 @@ def test_one_clear_sentence(arguments: list[str], sentence: str, tmp_path: Path)
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_a_run_without_a_folder_is_named_for_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+    monkeypatch.setattr("unweave.runs.train", lambda runs, _: asked.update(runs) or sys.exit(0))
+    for arguments in (["--subject", "models/llama", "--site", "mlp_out.2"], ["--method", "relu(l1=0.5)"]):
+        CliRunner().invoke(app, ["train", *arguments])
+    assert [str(folder) for folder in asked] == [
+        "runs/llama-mlp_out.2-topk-k=64",
+        "runs/othello-resid_post.0-relu-l1=0.5",
+    ]

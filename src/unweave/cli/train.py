@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,10 @@ from unweave.config import RunConfig, override
 
 
 def train(
-    folder: Annotated[Path, typer.Argument(help="the run's folder; one that is unfinished is taken up where it was")],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="one that is unfinished is taken up where it was; if none is said, one in runs/"),
+    ] = None,
     method: Annotated[
         str | None, typer.Option(help='e.g. "topk(k=64)", "relu(l1=1.0)", or one of your own: "mine.py:mine()"')
     ] = None,
@@ -48,6 +52,7 @@ def train(
     named = {"method": call, "site": site, "d_sae": d_sae, "subject": subject, "seed": seed}
     named |= {"data.text": text, "training.steps": steps}
     made = override(base, {k: v for k, v in named.items() if v is not None} | live.parse_settings(settings))
+    folder = folder or _folder(made)
     with live.training({runs.Run(folder).name: made.training.steps}, quiet=json) as show:
         (run,) = runs.train({folder: made}, show)
     last = run.metrics()[-1]
@@ -56,3 +61,9 @@ def train(
         return
     live.console.print(f"{run.folder}: {made.method} on {made.site}, FVU {last['fvu']:.3f}, L0 {last['l0']:.1f}")
     live.console.print(f"next: unweave evaluate {run.folder}")
+
+
+def _folder(config: RunConfig) -> Path:
+    """Of a run that was given none: named for what it is a dictionary of."""
+    name = f"{Path(config.subject).name} {config.site} {config.method}"
+    return Path("runs") / re.sub(r"[^\w.=]+", "-", name).strip("-")

@@ -232,7 +232,15 @@ def _pretrained(path: str, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
     if not hasattr(transformers, name):
         raise ValueError(f"transformers {transformers.__version__} has no {name}; one with code of its own is not run")
     how = {"use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
-    return getattr(transformers, name).from_pretrained(path, dtype=dtype, **how)
+    logging = transformers.utils.logging
+    bars = logging.is_progress_bar_enabled()
+    if Path(path).is_dir():  # loads in a moment: a bar is for what comes from far
+        logging.disable_progress_bar()
+    try:
+        return getattr(transformers, name).from_pretrained(path, dtype=dtype, **how)
+    finally:
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _tokenizer_folder(path: str) -> Path:
