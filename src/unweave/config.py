@@ -96,7 +96,7 @@ class RunConfig:
     encoder: "affine()", or what comes before it; objective: what the reconstruction is to be close in.
     start: where the encoder's weights start; b_dec: where that does, "zero", "mean" or "geometric_median", or "none",
     for zero throughout, a dictionary without one;
-    normalise: "none", "scale", "centre", "each" or "whiten"; revive: what brings dead features back;
+    normalise: "none", "scale", "centre", "each", "direction" or "whiten"; revive: what brings dead features back;
     seed: of the initial weights."""
 
     subject: str = "othello()"

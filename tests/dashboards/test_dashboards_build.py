@@ -20,9 +20,11 @@ from plain_view import Plain, clusters
 from tiny_runs import DEAD, F, evaluate, games_run, text_run
 
 from unweave import files
+from unweave.activations.corpus import corpus
 from unweave.dashboards import collect
 from unweave.dashboards.build import build
 from unweave.dashboards.columns import add_column
+from unweave.dashboards.effects import effects
 from unweave.dashboards.reading import View
 from unweave.runs import Run
 
@@ -181,6 +183,29 @@ def test_tokens_are_those_where_it_fires_most(made: Made) -> None:
         expected = sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:20]
         assert view.block(feature)["tokens"] == [[id, n, total[id]] for id, n in expected]
         assert view.column("top_token")[feature] == (expected[0][0] if expected else -1)
+
+
+def test_effects_on_the_tokens_that_come_next(made: Made) -> None:
+    view, plain = made.view, made.plain
+    if view.kind == "games":
+        assert "next" not in view.block(0)["examples"][0]
+        return
+    found = effects(
+        plain.subject, "resid_mid.1", corpus(made.run.config.data, plain.subject).sample("test", ROWS, 1), slice(None)
+    )
+    assert found is not None
+    effect = found.of(plain.dictionary.W_dec)
+    assert view.manifest["effects"]["kind"] == "direct"
+    for feature in range(F):
+        block = view.block(feature)
+        largest, ids = effect[feature].topk(10)
+        assert [id for id, _ in block["logits"]["top"]] == ids.tolist()
+        assert all(close(value, float(v)) for (_, value), v in zip(block["logits"]["top"], largest, strict=True))
+        for example in block["examples"]:
+            ids, n = plain.tokens[example["row"]], plain.lengths[example["row"]]
+            for (at, value), added in zip(example["row_values"], example["next"], strict=True):
+                assert (added is None) == (at + 1 == n)
+                assert added is None or math.isclose(added, value * effect[feature, ids[at + 1]], rel_tol=2e-3)
 
 
 def test_neighbours_are_the_nearest_and_the_most_often_together(made: Made) -> None:

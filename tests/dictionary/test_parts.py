@@ -24,7 +24,7 @@ def sample(n: int = 500, d: int = 8) -> Tensor:
     return torch.randn(n, d, generator=torch.Generator().manual_seed(3)) * torch.arange(1, d + 1) + 4
 
 
-@pytest.mark.parametrize("kind", ["none", "scale", "centre", "each", "whiten"])
+@pytest.mark.parametrize("kind", ["none", "scale", "centre", "each", "direction", "whiten"])
 def test_normalisation(kind: str) -> None:
     x, n = sample(), normalisation(8, kind)
     n.fit_(x)
@@ -33,7 +33,7 @@ def test_normalisation(kind: str) -> None:
         assert n(x).pow(2).sum(-1).mean().item() == pytest.approx(8, rel=1e-5)
     if kind in ("centre", "whiten"):
         assert n(x).mean(0).abs().max() < 1e-5
-    if kind == "each":
+    if kind in ("each", "direction"):
         torch.testing.assert_close(n(x).norm(dim=1), torch.full((500,), 8**0.5))
     if kind == "whiten":
         torch.testing.assert_close(n(x).T @ n(x) / 500, torch.eye(8), atol=1e-4, rtol=0)
@@ -48,7 +48,7 @@ def test_whitening_leaves_alone_what_does_not_vary() -> None:
 
 
 @pytest.mark.parametrize("method", ["topk(k=2)", "batch_topk(k=2)", "gated(l1=0.1)", "matching_pursuit(k=2)"])
-@pytest.mark.parametrize("kind", ["none", "scale", "centre", "each", "whiten"])
+@pytest.mark.parametrize("kind", ["none", "scale", "centre", "each", "direction", "whiten"])
 def test_the_exported_dictionary_equals_the_trained_one_and_survives_a_file(kind: str, method: str, tmp_path) -> None:
     t = Trainer(override(RunConfig(method=method, d_sae=16, normalise=kind), {"training.steps": 50}), 8)
     t.fit_(sample())
@@ -59,19 +59,30 @@ def test_the_exported_dictionary_equals_the_trained_one_and_survives_a_file(kind
     again = export.load(tmp_path / "sae.safetensors")
     x = sample()[:100]
     torch.testing.assert_close(again(x), t.dictionary.eval()(x), rtol=1e-3, atol=1e-3)
-    stays = kind in ("each", "whiten") or "pursuit" in method
+    stays = kind in ("each", "direction", "whiten") or "pursuit" in method
     assert again.normalise == (kind if stays else "none")
 
 
 def test_a_vectors_own_length_cannot_be_made_up() -> None:
     d = Dictionary(8, 16, "relu", normalise="each")
-    with pytest.raises(ValueError, match="give the vectors that were encoded"):
+    with pytest.raises(ValueError, match="to decode, give the vectors that were encoded"):
         d.decode(d.encode(sample()))
     torch.testing.assert_close(d(3 * sample()), 3 * d(sample()))
 
 
+def test_a_direction_is_as_long_as_what_it_stands_for() -> None:
+    d = Dictionary(8, 16, "relu", normalise="direction")
+    x = sample()
+    torch.testing.assert_close(d(x).norm(dim=1), x.norm(dim=1))
+    each = Dictionary(8, 16, "relu", normalise="each")
+    cosine = torch.nn.functional.cosine_similarity
+    torch.testing.assert_close(cosine(d(x), x), cosine(each(x), x))
+    with pytest.raises(ValueError, match="to decode, give the vectors that were encoded"):
+        d.decode(d.encode(x))
+
+
 def test_normalisation_refuses() -> None:
-    with pytest.raises(ValueError, match="choose one of none, scale, centre, each, whiten"):
+    with pytest.raises(ValueError, match="choose one of none, scale, centre, each, direction, whiten"):
         normalisation(8, "bleach")
     with pytest.raises(ValueError, match="do not vary"):
         normalisation(8, "centre").fit_(torch.ones(5, 8))

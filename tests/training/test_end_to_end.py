@@ -85,7 +85,7 @@ def by_hand(subject: Subject, moves: Tensor, t: Trainer) -> tuple[float, float]:
 @pytest.mark.parametrize(
     "settings",
     [
-        *({"normalise": kind} for kind in ("none", "scale", "centre", "each", "whiten")),
+        *({"normalise": kind} for kind in ("none", "scale", "centre", "each", "direction", "whiten")),
         {"site": "mlp_act.1"},
         {"site": "mlp_in.1", "target": "mlp_out.1", "skip": True},
         {"site": "resid_post.0+mlp_in.1", "target": "mlp_out.1"},

@@ -11,20 +11,28 @@ from unweave.cli import live
 
 
 def study(
-    report: Annotated[str, typer.Argument(help="which report: quaisley (001) or openmoss (003)")],
+    report: Annotated[
+        str, typer.Argument(help="quaisley (report 001), openmoss (003) or agenda (what 003 wants tried next)")
+    ],
     folder: Annotated[Path | None, typer.Option(help="where its runs go; runs/study-REPORT if not given")] = None,
     games: Annotated[
         int | None, typer.Option(help="quaisley: training games of an epoch; the report has 100,000")
     ] = None,
     subject: Annotated[
-        str | None, typer.Option(help="openmoss: a subject that reads text; gpt2 for the report's own setting")
+        str | None,
+        typer.Option(help="openmoss: a subject that reads text; gpt2 for the report's own setting. agenda: any"),
     ] = None,
-    text: Annotated[str | None, typer.Option(help="openmoss: a file or folder of text, or a source")] = None,
+    text: Annotated[str | None, typer.Option(help="openmoss, agenda: a file or folder of text, or a source")] = None,
     tokens: Annotated[
-        int | None, typer.Option(help="openmoss: tokens to train on; the report has 1,000,000,000")
+        int | None,
+        typer.Option(help="openmoss, agenda: tokens a dictionary is trained on; the report has 1,000,000,000"),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="agenda: of the training of its small models")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="agenda: of how many first weights each dictionary is trained")
     ] = None,
     held_out: Annotated[int | None, typer.Option(help="games of validation and of test, each; or rows of text")] = None,
-    seed: Annotated[int, typer.Option(help="of the first weights")] = 0,
+    seed: Annotated[int | None, typer.Option(help="quaisley, openmoss: of the first weights; 0 if not given")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="openmoss: only say what it would take")] = False,
     json: Annotated[bool, typer.Option("--json", help="print what was found as JSON, and nothing else")] = False,
 ) -> None:
@@ -34,19 +42,16 @@ def study(
 
     In full it takes hours. The same command goes on where it was stopped.
     """
-    of_each = {
-        "quaisley": {"games": games},
-        "openmoss": {"subject": subject, "text": text, "tokens": tokens, "plan": plan or None},
-    }
-    if report not in of_each:
-        raise ValueError(f"no study is called {report!r}; there are {', '.join(of_each)}")
-    for other, its in of_each.items():
-        for name, value in its.items():
-            if other != report and value is not None:
-                raise ValueError(f"--{name} is for the study {other}, not for {report}")
-    given = {name: value for name, value in {**of_each[report], "held_out": held_out}.items() if value is not None}
-    where = folder or Path(f"runs/study-{report}")
-    (_quaisley if report == "quaisley" else _openmoss)(where, {**given, "seed": seed}, json)
+    options = {"games": games, "subject": subject, "text": text, "tokens": tokens, "steps": steps, "seeds": seeds}
+    options |= {"held_out": held_out, "seed": seed, "plan": plan or None}
+    if report not in _TAKES:
+        raise ValueError(f"no study is called {report!r}; there are {', '.join(_TAKES)}")
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if name not in _TAKES[report]:
+            takers = " and ".join(other for other in _TAKES if name in _TAKES[other])
+            raise ValueError(f"--{name} is for the study {takers}, not for {report}")
+    _CARRY_OUT[report](folder or Path(f"runs/study-{report}"), given, json)
 
 
 def _quaisley(folder: Path, settings: dict[str, Any], json: bool) -> None:
@@ -95,3 +100,28 @@ def _openmoss(folder: Path, settings: dict[str, Any], json: bool) -> None:
     for sentence in (*tables.REPORT.values(), *tables.experiments(found)):
         live.console.print(f"- {sentence}")
     live.console.print(f"all figures: {folder / 'study.json'}; curves: {folder / 'experiments.svg'}")
+
+
+def _agenda(folder: Path, settings: dict[str, Any], json: bool) -> None:
+    from unweave.studies import agenda
+    from unweave.view import agenda as tables
+
+    with live.trials(quiet=json) as show:
+        found = agenda.carry_out(agenda.Study(folder=folder, **settings), show.stage, show)
+    if json:
+        live.console.print_json(data=found)
+        return
+    for table, said in tables.console_tables(found):
+        live.console.print(table)
+        for sentence in said:
+            live.console.print(f"- {sentence}")
+    live.console.print(f"all figures: {folder / 'study.json'}; {tables.seconds(found)}")
+
+
+_CARRY_OUT = {"quaisley": _quaisley, "openmoss": _openmoss, "agenda": _agenda}
+_TAKES = {
+    "quaisley": ("games", "held_out", "seed"),
+    "openmoss": ("subject", "text", "tokens", "held_out", "seed", "plan"),
+    "agenda": ("subject", "text", "tokens", "steps", "seeds", "held_out"),
+}
+"""Which options are for which study."""

@@ -53,7 +53,7 @@ class Pages:
         at = places(columns, self.held)
         near_by = neighbours(self.directions, self.collected, self.survey.active, start, stop)
         token_totals = np.bincount(self.held.tokens) if self.held.kind == "text" else None
-        for own, (about, logits) in enumerate(zip(near_by, self._logits(start, stop), strict=True)):
+        for own, (about, (effect, logits)) in enumerate(zip(near_by, self._logits(start, stop), strict=True)):
             entries = slice(*columns.offsets[own : own + 2])
             of = Entries(start + own, columns.rows[entries], columns.values[entries], near[1][own], near[0][own])
             block = self._common(of) | {"at": at[own].tolist(), "neighbours": about, "logits": logits}
@@ -62,6 +62,8 @@ class Pages:
             else:
                 ids, counts = (each[:_TOKENS] for each in token_counts(columns, own, self.held))
                 block["tokens"] = np.stack([ids, counts, token_totals[ids]], 1).tolist()
+                if effect is not None:
+                    self._follow(block["examples"], effect)
             text = json.dumps(block, separators=(",", ":"), allow_nan=False)
             yield gzip.compress(text.encode(), 6, mtime=0)
 
@@ -78,6 +80,16 @@ class Pages:
             "examples": examples,
             "groups": groups,
         }
+
+    def _follow(self, examples: list[dict[str, Any]], effect: np.ndarray) -> None:
+        """Enter what the feature adds, wherever it is active in an example's row, to the logit of the token that comes
+        next; None where none does. effect: `[V]`, of one unit of it."""
+        ids, there = self.held.rows.tokens.numpy(), self.held.rows.there.numpy()
+        for example in examples:
+            row, last = example["row"], int(there[example["row"]].sum()) - 1
+            example["next"] = [
+                rounded(value * effect[ids[row, at + 1]]) if at < last else None for at, value in example["row_values"]
+            ]
 
     def _on_board(self, feature: int) -> dict[str, Any]:
         survey = self.survey
@@ -97,9 +109,10 @@ class Pages:
             "truth": None if self.truth is None else _truth(self.truth, feature),
         }
 
-    def _logits(self, start: int, stop: int) -> Iterator[dict[str, Any] | None]:
+    def _logits(self, start: int, stop: int) -> Iterator[tuple[np.ndarray | None, dict[str, Any] | None]]:
+        """The effects of each feature, `[V]`, and what its block has of them."""
         if self.effects is None:
-            yield from [None] * (stop - start)
+            yield from [(None, None)] * (stop - start)
             return
         for a, b in chunks(stop - start, BLOCK):
             made = self.effects.of(self.W_dec[start + a : start + b])
@@ -109,9 +122,9 @@ class Pages:
                     values: list[float | None] = [None] * 64
                     for square, value in zip(SQUARES, all_rounded(of.numpy()), strict=True):
                         values[square] = value
-                    yield {"values": values, **spread}
+                    yield of.numpy(), {"values": values, **spread}
                 else:
-                    yield {"top": _extreme(of, True), "bottom": _extreme(of, False), **spread}
+                    yield of.numpy(), {"top": _extreme(of, True), "bottom": _extreme(of, False), **spread}
 
 
 def bins(values: np.ndarray) -> dict[str, Any] | None:

@@ -230,8 +230,10 @@ class Dictionary(nn.Module):
         self.encoder, self.normalise, self.skip = encoder, normalise, skip
         self.d_in, self.d_sae, self.d_out = d_in, d_sae, d_out or d_in
         self.transcodes = d_out is not None
-        if self.transcodes and normalise == "each":
-            raise ValueError('normalise="each" cannot be undone in a transcoder: its targets\' lengths are not known')
+        if self.transcodes and normalise in ("each", "direction"):
+            raise ValueError(
+                f'normalise="{normalise}" cannot be undone in a transcoder: its targets\' lengths are not known'
+            )
         if skip and not self.transcodes:
             raise ValueError("a skip from a site to itself would copy it: it is for transcoders")
         generator = torch.Generator().manual_seed(seed)

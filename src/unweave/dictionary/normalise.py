@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-Kind = Literal["none", "scale", "centre", "each", "whiten"]
+Kind = Literal["none", "scale", "centre", "each", "direction", "whiten"]
 
 
 class Normalisation(nn.Module, ABC):
@@ -70,12 +70,21 @@ class Each(Normalisation):
     def undo(self, x_hat: Tensor, x: Tensor | None) -> Tensor:
         if x is None:
             raise ValueError(
-                'normalise="each" takes every vector\'s own length off: to decode, give the vectors that were encoded'
+                'normalise="each" and "direction" take every vector\'s own length off: to decode, give the '
+                "vectors that were encoded"
             )
         return x_hat * (_norm(x) / self.length)
 
     def fit_(self, sample: Tensor) -> None:
         _power(sample)
+
+
+class Direction(Each):
+    """Each vector to norm sqrt(D), and each reconstruction to the length of its input: only its direction is the
+    dictionary's, as report 003's agenda proposes beside the cosine objective."""
+
+    def undo(self, x_hat: Tensor, x: Tensor | None) -> Tensor:
+        return super().undo(x_hat * (self.length / _norm(x_hat)), x)
 
 
 class Whitened(Normalisation):
@@ -113,7 +122,8 @@ def normalisation(d_in: int, kind: str) -> Normalisation:
     """Raises ValueError for a kind that there is not."""
     if kind not in get_args(Kind):
         raise ValueError(f"no normalisation is called {kind!r}: choose one of {', '.join(get_args(Kind))}")
-    return Each(d_in) if kind == "each" else Whitened(d_in) if kind == "whiten" else Shifted(d_in, kind)
+    apart = {"each": Each, "direction": Direction, "whiten": Whitened}
+    return apart[kind](d_in) if kind in apart else Shifted(d_in, kind)
 
 
 def _norm(x: Tensor) -> Tensor:

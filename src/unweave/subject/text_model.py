@@ -22,6 +22,9 @@ from unweave.text.tokenizer import Tokenizer
 SIZES = {"small": (4, 128, 4), "middle": (4, 192, 6), "large": (6, 256, 8)}
 """Layers, width and heads. Heads are 32 wide in all of them."""
 
+EXPERTS, ACTIVE = 4, 2
+"""Of a mixture: how many there are, and how many of them a token goes through."""
+
 # What Muon trains: the matrices that map one stream of vectors to another. The others of two dimensions are embeddings,
 # the router of a mixture (a classifier's head) and Mamba's table of decay rates.
 _MATRIX = re.compile(r"(_proj|c_attn|c_fc)(\.weight)?$")
@@ -97,8 +100,8 @@ def _mixtral(shape: TextShape, ids: dict[str, Any]) -> nn.Module:
         intermediate_size=shape.d_model,
         num_attention_heads=shape.n_heads,
         num_key_value_heads=shape.n_heads,
-        num_local_experts=4,
-        num_experts_per_tok=2,
+        num_local_experts=EXPERTS,
+        num_experts_per_tok=ACTIVE,
         max_position_embeddings=shape.n_positions,
         tie_word_embeddings=True,
         **ids,
