@@ -59,6 +59,8 @@ export interface Example {
   value: number;
   pre?: number;
   row_values: [number, number][];
+  /** Texts: for each of `row_values`, what it adds to the logit of the token that comes next. */
+  next?: (number | null)[];
 }
 
 export interface Group {
