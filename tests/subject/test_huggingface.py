@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -233,6 +235,25 @@ def test_padding_at_the_end_changes_nothing_before_it(
     for site in both:
         torch.testing.assert_close(beside[site][:, :7], alone[site])
     torch.testing.assert_close(subject.run(padded)[:, :7], subject.run(ids()))
+
+
+def test_threads_that_run_it_at_the_same_time_know_nothing_of_each_other() -> None:
+    subject, (one, other) = subject_of("gpt2"), (ids(1), ids(2))
+    alone, read_alone = subject.run(one), subject.read(one, ["mlp_out.0"])["mlp_out.0"]
+    inside, done = Event(), Event()
+
+    def edit(x: torch.Tensor) -> torch.Tensor:
+        inside.set()
+        assert done.wait(30), "the other thread's pass ended within this one"
+        return torch.zeros_like(x)
+
+    with ThreadPoolExecutor(1) as pool:
+        edited = pool.submit(subject.run, other, {"mlp_out.0": edit})
+        assert inside.wait(30)
+        assert torch.equal(subject.run(one), alone)
+        assert torch.equal(subject.read(one, ["mlp_out.0"])["mlp_out.0"], read_alone)
+        done.set()
+        assert torch.equal(edited.result(), subject.run(other, {"mlp_out.0": torch.zeros_like}))
 
 
 def test_the_library_is_only_loaded_for_its_models() -> None:

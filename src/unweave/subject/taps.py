@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -30,7 +31,8 @@ class Place:
 @contextmanager
 def tapped(model: nn.Module, taps: Iterable[tuple[Place, Tap]]) -> Iterator[None]:
     """Hold each tap at its place, those at one place in the order given; all are gone afterwards, also after an
-    error."""
+    error. They see what this thread runs the model on, and nothing of others: hooks are the module's, not a call's, and
+    dictionaries that are trained end to end side by side run it at the same time."""
     handles: list[RemovableHandle] = []
     try:
         for place, tap in taps:
@@ -55,7 +57,7 @@ def _hook(module: Any, side: Side, tap: Tap) -> RemovableHandle:
                 return None
             return ((y, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": y})
 
-        return module.register_forward_pre_hook(before, with_kwargs=True)
+        return module.register_forward_pre_hook(_in_this_thread(before), with_kwargs=True)
 
     def after(_module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         if side == "router":
@@ -68,4 +70,9 @@ def _hook(module: Any, side: Side, tap: Tap) -> RemovableHandle:
         y = tap(first) if isinstance(first, Tensor) else None
         return (y, *output[1:]) if type(output) is tuple and y is not None else y
 
-    return module.register_forward_hook(after)
+    return module.register_forward_hook(_in_this_thread(after))
+
+
+def _in_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
+    mine = get_ident()
+    return lambda *given: hook(*given) if get_ident() == mine else None

@@ -18,8 +18,8 @@ KINDS = {"mlp_out": ("MLP", "M"), "attn_out": ("attention", "A")}
 """What a kind of site is called, and the letter of its rows, L0M to L11A."""
 
 REPORT = {
-    "mlp_out": "The report, GPT-2 small: 25.1% of the features pruned on average.",
-    "attn_out": "The report, GPT-2 small: 67.9% of the features pruned on average.",
+    "mlp_out": "The report, GPT-2 small: 25.1% of the features of MLP outputs pruned on average.",
+    "attn_out": "The report, GPT-2 small: 67.9% of the features of attention outputs pruned on average.",
     "tuned": "The report, GPT-2 small: fine-tuning takes the mean L2 ratio from 77.5% to 89.9%, and adds 3.2% to the "
     "variance explained and 5.1% to the CE score.",
 }
