@@ -252,6 +252,7 @@ def test_a_disk_that_fills_up(subject, whole, tmp_path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "asked.json",
         "sample.safetensors",
         "shard-00000.safetensors",
         "store.json",

@@ -11,7 +11,7 @@ from unweave.activations import shard
 from unweave.activations.harvest import harvest
 from unweave.activations.live import Live
 from unweave.activations.plan import Plan, crew
-from unweave.activations.store import present, sample_path, shard_path
+from unweave.activations.store import asked_path, present, sample_path, shard_path
 from unweave.rows import Rows
 
 
@@ -34,6 +34,7 @@ def fill(plan: Plan) -> Iterator[Filled]:
     order, folder = plan.order, plan.order.folder
     with files.held(folder), crew() as pool:
         files.claim(folder / "store.json", order.described())
+        files.write_json(asked_path(folder), {"tokens": order.tokens})
         files.sweep(folder)
         _keep_sample(plan)
         held = {index: shard.size(shard_path(folder, index)) for index in present(folder)}

@@ -18,7 +18,7 @@ from unweave import files
 from unweave.activations import shard
 from unweave.activations.harvest import Harvest, harvest
 from unweave.activations.live import Live
-from unweave.activations.store import described, present, shard_path
+from unweave.activations.store import asked_path, described, present, shard_path
 from unweave.config import DataConfig
 from unweave.registry import nearest
 from unweave.subject import joined
@@ -70,7 +70,7 @@ class Plan:
 
 
 def order(folder: Path, subject: str, data: DataConfig, sites: Sequence[str], *, dtype: str, tokens: int) -> Order:
-    """sites: under any of their names, joined ones taken apart; tokens: 0 for no more than is there.
+    """sites: under any of their names, joined ones taken apart; tokens: 0 for as many as were asked for before.
 
     Raises ValueError for what cannot be, and for a folder that was begun with other settings; what `Live` does.
     """
@@ -83,6 +83,8 @@ def order(folder: Path, subject: str, data: DataConfig, sites: Sequence[str], *,
     live = Live(subject, data)
     known = live.subject.sites()
     wanted = {part for site in sites for part in joined.resolve(site, known).split("+")}
+    if not tokens and asked_path(folder).exists():
+        tokens = files.read_json(asked_path(folder))["tokens"]
     made = Order(folder, live, {site: width for site, width in known.items() if site in wanted}, dtype, tokens)
     if (folder / "store.json").exists():
         files.claim(folder / "store.json", made.described())

@@ -1,6 +1,7 @@
 """Activations on disk: the chunks that a training would harvest, written down in the order of its stream.
 
 store.json                    what they are of
+asked.json                    how many vectors of each site it is to hold
 sample.safetensors            the rows in which a dictionary finds the middle and the scale of its inputs
 shard-00000.safetensors ...   a chunk each
 finished.json                 how many there are, once all are written
@@ -44,6 +45,10 @@ def decisive(data: DataConfig) -> dict[str, Any]:
 
 def shard_path(folder: Path, index: int) -> Path:
     return folder / f"shard-{index:05}.safetensors"
+
+
+def asked_path(folder: Path) -> Path:
+    return folder / "asked.json"
 
 
 def sample_path(folder: Path) -> Path:

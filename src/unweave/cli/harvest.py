@@ -24,7 +24,7 @@ def harvest(
     ] = None,
     text: Annotated[str | None, typer.Option(help="what a subject of text reads: a file, a folder or a source")] = None,
     tokens: Annotated[
-        int | None, typer.Option(help="how many vectors of each site: 1,000,000, or those that are there")
+        int | None, typer.Option(help="how many vectors of each site: 1,000,000, or those that were asked for before")
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="bfloat16, float16 or float32")] = None,
     settings: Annotated[
