@@ -20,15 +20,50 @@ Select = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From pre-activations `[B, F]` to the active pairs: offsets `[B + 1] int64`, features `[n] int64`."""
 
 
-def encode(x: Tensor, W: Tensor, bias: Tensor, select: Select) -> tuple[Tensor, Tensor, Tensor]:
+SHARE = 0.12
+"""Of all pairs, the share up to which these products take less time than the dense ones. They are limited by memory,
+and reach a fifth of the operations a second of a dense product (benchmarks/training.py)."""
+
+_PROBE = 64  # rows that tell how many pairs there are
+_ROWS = 512  # rows at a time: few enough for memory that is used over again, and so many that products stay fast
+
+
+def possible(x: Tensor) -> bool:
+    """Whether there are kernels for `x`: on a processor, in single or double precision."""
+    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+
+
+@torch.no_grad()
+def shorter(x: Tensor, W: Tensor, bias: Tensor, select: Select) -> bool:
+    """Whether products over pairs alone take less time than dense ones, by the share of pairs that `select` chooses in
+    the first rows of x W + bias: it depends on nothing else, so that a resumed training goes the same way."""
+    if not possible(x):
+        return False
+    pre = torch.addmm(bias, x[:_PROBE], W)
+    return len(select(pre)[1]) <= SHARE * pre.numel()
+
+
+def encode(
+    x: Tensor, W: Tensor, bias: Tensor, select: Select, by_row: bool = True
+) -> tuple[Tensor, Tensor, Tensor]:
     """The entries that `select` chooses of x W + bias, for `x [B, D]`, `W [D, F]`: offsets, features, values `[n]`.
 
-    Values are differentiable in x, W and bias, the choice is not.
+    Values are differentiable in x, W and bias, the choice is not. by_row: whether it may be made some rows at a time.
     """
+    size = _ROWS if by_row else max(1, len(x))
+    counts, columns, values = [], [], []
     with torch.no_grad():
-        pre = torch.addmm(bias, x, W)
-    offsets, features = select(pre)
-    return offsets, features, _Encode.apply(x, W, bias, pre, offsets, features)
+        buffer = x.new_empty(min(size, len(x)), W.shape[1])
+        for part in x.split(size):
+            pre = torch.addmm(bias, part, W, out=buffer[: len(part)])
+            offsets, features = select(pre)
+            entries = pre.new_empty(len(features))
+            _gather(offsets.numpy(), features.numpy(), pre.numpy(), entries.numpy())
+            counts.append(offsets.diff())
+            columns.append(features)
+            values.append(entries)
+    offsets, features = torch.nn.functional.pad(torch.cat(counts).cumsum(0), (1, 0)), torch.cat(columns)
+    return offsets, features, _Encode.apply(x, W, bias, torch.cat(values), offsets, features)
 
 
 def decode(offsets: Tensor, features: Tensor, values: Tensor, directions: Tensor) -> Tensor:
@@ -39,11 +74,11 @@ def decode(offsets: Tensor, features: Tensor, values: Tensor, directions: Tensor
 
 class _Encode(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, W: Tensor, bias: Tensor, pre: Tensor, offsets: Tensor, features: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, W: Tensor, bias: Tensor, values: Tensor, offsets: Tensor, features: Tensor
+    ) -> Tensor:
         ctx.save_for_backward(x, W, offsets, features)
-        values = pre.new_empty(len(features))
-        _gather(offsets.numpy(), features.numpy(), pre.numpy(), values.numpy())
-        return values
+        return values.view_as(values)  # what comes in may not go out as it is
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -65,9 +100,12 @@ class _Decode(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         values, directions, offsets, features = ctx.saved_tensors
         g = grads[0].contiguous()
-        dvalues = torch.empty_like(values)
-        _dots(offsets.numpy(), features.numpy(), g.numpy(), directions.numpy(), dvalues.numpy())
-        ddirections = _sums(*_by_feature(offsets, features, values, len(directions)), g)
+        dvalues = ddirections = None
+        if ctx.needs_input_grad[0]:
+            dvalues = torch.empty_like(values)
+            _dots(offsets.numpy(), features.numpy(), g.numpy(), directions.numpy(), dvalues.numpy())
+        if ctx.needs_input_grad[1]:
+            ddirections = _sums(*_by_feature(offsets, features, values, len(directions)), g)
         return dvalues, ddirections, None, None
 
 

@@ -55,6 +55,75 @@ def at_least(x: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(offsets), torch.from_numpy(columns[: offsets[-1]].copy())
 
 
+def above(x: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
+    """The entries of `x [B, F]` that are above their column's floor, `[F]` or a scalar, row by row: offsets
+    `[B + 1] int64`, columns `[n] int64`."""
+    if x.device.type != "cpu":
+        chosen = ~(x <= floor)
+        return torch.nn.functional.pad(chosen.sum(-1).cumsum(0), (1, 0)), chosen.nonzero()[:, 1]
+    least, offsets = floor.to(x).expand(x.shape[1]).contiguous().numpy(), np.zeros(len(x) + 1, np.int64)
+    _count_above(x.numpy(), least, offsets)
+    columns = np.empty(offsets[-1] + 1, np.int64)  # one more: see _entries_above
+    _entries_above(x.numpy(), least, columns)
+    return torch.from_numpy(offsets), torch.from_numpy(columns[:-1])
+
+
+def rest_of_rows(offsets: Tensor, values: Tensor, k: int) -> Tensor:
+    """`[n] bool`: which of `values [n]`, those of row b from offsets[b] to offsets[b + 1], are not among the k largest
+    of their row. Of equal values the first count as larger."""
+    rest = np.zeros(len(values), np.bool_)
+    _rest(offsets.cpu().numpy(), values.cpu().numpy(), k, rest)
+    return torch.from_numpy(rest).to(values.device)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _count_above(values, floor, offsets):
+    """offsets `[B + 1]` begins as zeros. A NaN is not below anything: it is passed on to where it is noticed."""
+    for b in range(len(values)):
+        row, n = values[b], 0
+        for column in range(len(row)):
+            n += not row[column] <= floor[column]
+        offsets[b + 1] = offsets[b] + n
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _entries_above(values, floor, columns):
+    """columns has room for one more than there are: a column is written before it is known whether it counts."""
+    at, width = 0, values.shape[1]
+    for b in range(len(values)):
+        row = values[b]
+        for start in range(0, width, 16):
+            if start + 16 <= width:
+                some = False
+                for column in range(start, start + 16):
+                    some |= not row[column] <= floor[column]
+                if not some:  # most blocks of sparse codes: sixteen entries looked at in a few instructions
+                    continue
+            for column in range(start, min(start + 16, width)):
+                columns[at] = column
+                at += not row[column] <= floor[column]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _rest(offsets, values, k, rest):
+    for b in range(len(offsets) - 1):
+        start, end = offsets[b], offsets[b + 1]
+        if end - start <= k:
+            continue
+        row = values[start:end]
+        least = np.partition(row, end - start - k)[end - start - k]
+        ties = k
+        for value in row:
+            ties -= value > least
+        for i in range(end - start):
+            tied = row[i] == least
+            rest[start + i] = row[i] < least or (tied and ties <= 0)
+            ties -= tied
+
+
 @njit(cache=True, nogil=True)
 @no_type_check
 def _columns_from(values, smallest, chosen):
