@@ -56,12 +56,14 @@ def test_nan_is_among_the_chosen() -> None:
 @pytest.mark.parametrize("k", [1, 3, 4, 7])
 def test_products_over_pairs_and_their_gradients_equal_the_dense_ones(k: int) -> None:
     g = torch.Generator().manual_seed(k)
-    shapes = ((6, 5), (5, 9), (9,), (9, 5))  # x, W_enc, bias, W_dec
+    shapes = ((6, 5), (5, 9), (9,), (5,), (9, 5))  # x, W_enc, bias, origin, W_dec
     leaves = [torch.randn(shape, generator=g, dtype=torch.float64, requires_grad=True) for shape in shapes]
-    x, W, bias, directions = leaves
-    pre = x @ W + bias
+    x, W, bias, origin, directions = leaves
+    pre = (x - origin) @ W + bias
     chosen = largest_of_rows(pre.detach(), k)
-    offsets, features, values = pairs.encode(x, W, bias, lambda _pre: (torch.arange(0, 6 * k + 1, k), chosen.flatten()))
+    offsets, features, values = pairs.encode(
+        x, W, bias, origin, lambda _pre: (torch.arange(0, 6 * k + 1, k), chosen.flatten())
+    )
     assert isinstance(values, Float[Tensor, f"{6 * k}"])
     codes = torch.zeros_like(pre).scatter(1, chosen, pre.gather(1, chosen))
     torch.testing.assert_close(values, pre.gather(1, chosen).flatten())

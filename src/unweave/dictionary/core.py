@@ -190,10 +190,10 @@ class Linear(Coder):
         """The codes that another activation makes of the same pre-activations."""
         if not isinstance(activation, Selection) or not pairs.possible(x):
             return activation(self.pre(x, W_dec, b_dec))
-        bias = self.b_enc - b_dec @ self.W_enc
-        if isinstance(activation, Pointwise) and not pairs.shorter(x, self.W_enc, bias, activation.select):
-            return activation(torch.addmm(bias, x, self.W_enc))
-        made = pairs.encode(x, self.W_enc, bias, activation.select, activation.by_row)
+        affine = x, self.W_enc, self.b_enc, b_dec
+        if isinstance(activation, Pointwise) and not pairs.shorter(*affine, activation.select):
+            return activation(self.pre(x, W_dec, b_dec))
+        made = pairs.encode(*affine, activation.select, activation.by_row)
         return activation.codes(*made, len(self.b_enc))
 
     @torch.no_grad()

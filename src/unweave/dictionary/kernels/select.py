@@ -92,18 +92,17 @@ def _count_above(values, floor, offsets):
 def _entries_above(values, floor, columns):
     """columns has room for one more than there are: a column is written before it is known whether it counts."""
     at, width = 0, values.shape[1]
+    chosen = np.zeros(-(-width // 8) * 8, np.uint8)
+    eights = chosen.view(np.uint64)
     for b in range(len(values)):
         row = values[b]
-        for start in range(0, width, 16):
-            if start + 16 <= width:
-                some = False
-                for column in range(start, start + 16):
-                    some |= not row[column] <= floor[column]
-                if not some:  # most blocks of sparse codes: sixteen entries looked at in a few instructions
-                    continue
-            for column in range(start, min(start + 16, width)):
-                columns[at] = column
-                at += not row[column] <= floor[column]
+        for column in range(width):
+            chosen[column] = not row[column] <= floor[column]
+        for i in range(len(eights)):
+            if eights[i]:  # of sparse codes most are not: eight entries looked at at once
+                for column in range(8 * i, 8 * i + 8):
+                    columns[at] = column
+                    at += chosen[column]
 
 
 @njit(cache=True, nogil=True)
