@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from unweave.dictionary.codes import Codes, Encoded, Sparse, combine
+from unweave.dictionary.codes import Codes, Encoded, combine
 from unweave.dictionary.encoder import ENCODERS
 from unweave.dictionary.kernels import pairs
 from unweave.dictionary.kernels.select import above

@@ -33,8 +33,8 @@ def largest_of_rows(x: Tensor, k: int) -> Tensor:
 
 
 _MANY = 64
-"""So many times as many entries as are chosen, and groups are faster than a partition: twice at 4,096 with k = 32, three
-times and a half at 32,768; at half as many they are about equal."""
+"""So many times as many entries as are chosen, and groups are faster than a partition: twice at 4,096 with k = 32, 3.5
+times at 32,768; at half as many both take as long."""
 
 
 def largest_of_all(x: Tensor, n: int) -> Tensor:
