@@ -1,8 +1,9 @@
 """Products in which only the active pairs of an input and a feature take part, forward and backward, on a processor.
 
 A dense code matrix has B F entries, of which a few in a hundred are not zero. Decoding, its two gradients and the
-encoder's cost 8 n D operations here instead of 8 B F D; the encoder's product stays, 2 B F D, the floor of a step. Shapes: B rows, D width, F features, n active pairs; the pairs
-lie row by row, those of row b from offsets[b] to offsets[b + 1].
+encoder's cost 8 n D operations here instead of 8 B F D; the encoder's product stays, 2 B F D, the floor of a step.
+Shapes: B rows, D width, F features, n active pairs; the pairs lie row by row, those of row b from offsets[b] to
+offsets[b + 1].
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from torch.autograd.function import Function
 
 Select = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From pre-activations `[B, F]` to the active pairs: offsets `[B + 1] int64`, features `[n] int64`."""
-
 
 SHARE = 0.18
 """Of all pairs, the share up to which these products take less time than dense ones. A dense step is 10 B F D
