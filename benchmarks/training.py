@@ -81,6 +81,8 @@ def both_ways(trainer: Trainer, x: Tensor, rounds: int) -> tuple[float, float]:
 def densely(trainer: Trainer, x: Tensor) -> None:
     """A step of a method that always chooses pairs, with its choice in dense codes."""
     d, coder = trainer.dictionary, trainer.dictionary.coder
+    assert isinstance(coder, Linear)
+    assert isinstance(coder.activation, KLargest)
     normalised = d.input(x)
     pre = coder.pre(normalised, d.W_dec, d.b_dec)
     chosen = Sparse(*coder.activation.select(pre.detach()), torch.ones(0), d.d_sae)
