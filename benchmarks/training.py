@@ -1,54 +1,132 @@
-"""A training step of each method against the arithmetic's floor, and harvesting against its own.
+"""A training step of each method against the arithmetic's floor and against dense matrices; harvesting against its own.
 
 Floor of a step: the encoder's product alone, 2 B D F operations, at the rate that torch reaches on that very product; a
-dense step with gradients has five such products. Floor of a harvest: the subject's weights up to the site, 2 operations
-each a position. A step of an end-to-end objective stands beside one of the squared error on the same whole games.
+dense step with gradients has five such products. Beside it, alternating with it, the same method's step with dense
+codes and torch's own gradients, which is what a step is without `dictionary/kernels/pairs.py`; how many pairs are
+active is set by the encoder's bias. Times are this thread's on the processor, medians. Floor of a harvest: the
+subject's weights up to the site, 2 operations each a position. A step of an end-to-end objective stands beside one of
+the squared error on the same whole games.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from unweave.activations.batches import of_rows
 from unweave.activations.corpus import of_games
 from unweave.activations.harvest import harvest
-from unweave.config import RunConfig
+from unweave.config import RunConfig, override
+from unweave.dictionary.codes import Sparse
+from unweave.dictionary.core import Linear
+from unweave.dictionary.kernels import pairs
+from unweave.dictionary.methods.topk import KLargest
 from unweave.othello import games
 from unweave.subject import GPT, GPTConfig
 from unweave.subject.othello import ALPHABET
 from unweave.training.loop import Trainer
 
 D, F, B = 256, 1024, 1024
-METHODS = ("none", "relu(l1=1.0)", "topk(k=64)", "batch_topk(k=64)")
+METHODS = (
+    "relu(l1=1.0)",
+    "smoothed_l0",
+    "freshmans_dream",
+    "without_topk(k=32)",
+    "p_anneal",
+    "jumprelu",
+    "gated",
+    "topk(k=64)",
+    "batch_topk(k=64)",
+)
+DENSITIES = (0.02, 0.06, 0.1, 0.15)
+LARGE = (512, 4096, 4096), ("relu(l1=1.0)", "jumprelu", "topk(k=32)"), (0.01, 0.025, 0.12)
 
 
-def median_ms(work: Callable[[], object], rounds: int = 15) -> float:
+def with_density(method: str, x: Tensor, d_sae: int, density: float) -> Trainer:
+    """A trainer whose weights stay where they are, with that share of pre-activations above what lets them pass."""
+    settings = {"training.lr": 1e-12, "training.warmup": 0, "training.steps": 10**6, "training.log_every": 10**6}
+    config = override(RunConfig(method=method, d_sae=d_sae, revive="none()"), settings)
+    trainer = Trainer(config, x.shape[1])
+    trainer.fit_(x)
+    d = trainer.dictionary
+    with torch.no_grad():
+        threshold = getattr(getattr(d.coder, "activation", None), "threshold", torch.zeros(()))
+        over = (d.pre(x[:256]) - threshold).flatten()
+        bias = dict(d.coder.named_parameters())["b_gate" if method == "gated" else "b_enc"]
+        bias -= over.kthvalue(round((1 - density) * len(over))).values
+    return trainer
+
+
+def both_ways(trainer: Trainer, x: Tensor, rounds: int) -> tuple[float, float]:
+    """Milliseconds of a step over active pairs, and of one with dense codes: medians of alternating ones."""
+    coder, took = trainer.dictionary.coder, ([], [])
+    usual = pairs.SHARE
+    for turn in range(2 * rounds + 4):  # the first four warm up
+        pairs.SHARE = (1.0, -1.0)[turn % 2]
+        plain = turn % 2 and isinstance(coder, Linear) and isinstance(coder.activation, KLargest)
+        began = time.thread_time()
+        if plain:
+            densely(trainer, x)
+        else:
+            trainer.update(x)
+        took[turn % 2].append(1000 * (time.thread_time() - began))
+    pairs.SHARE = usual
+    return statistics.median(took[0][2:]), statistics.median(took[1][2:])
+
+
+def densely(trainer: Trainer, x: Tensor) -> None:
+    """A step of a method that always chooses pairs, with its choice in dense codes."""
+    d, coder = trainer.dictionary, trainer.dictionary.coder
+    assert isinstance(coder, Linear)
+    assert isinstance(coder.activation, KLargest)
+    normalised = d.input(x)
+    pre = coder.pre(normalised, d.W_dec, d.b_dec)
+    chosen = Sparse(*coder.activation.select(pre.detach()), torch.ones(0), d.d_sae)
+    mask = torch.zeros_like(pre).index_put((chosen.rows, chosen.features), torch.ones(()))
+    x_hat = d.decode_normalised((pre * mask).relu(), normalised)
+    trainer.objective.distance(x_hat, normalised).backward()
+    trainer.optimiser.step(trainer.step)
+
+
+def steps(shape: tuple[int, int, int], methods: Sequence[str], densities: Sequence[float], rounds: int) -> None:
+    """The table of one size. The product is timed with memory of its own, as it is used."""
+    d_in, d_sae, batch = shape
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(batch, 40, generator=generator) @ torch.randn(40, d_in, generator=generator)
+    x = 0.3 * x + torch.randn(batch, d_in, generator=generator)
+    encoder, out = torch.randn(d_in, d_sae), torch.empty(batch, d_sae)
+    product = median_ms(lambda: torch.mm(x, encoder, out=out), rounds, time.thread_time)
+    rate = 2 * batch * d_in * d_sae / product / 1e6
+    print(f"D {d_in}, F {d_sae}, B {batch}; encoder product {product:.1f} ms ({rate:.0f} GFLOP/s)")
+    print("method              density  step ms  x the product  dense ms  dense / step")
+    for method in methods:
+        for density in densities if "topk(k=" not in method or method.startswith("without") else (None,):
+            trainer = with_density(method, x, d_sae, density or 0.5)
+            ours, plain = both_ways(trainer, x, rounds)
+            share = f"{density:7.1%}" if density else "      k"
+            print(f"{method:19} {share} {ours:8.1f} {ours / product:14.1f} {plain:9.1f} {plain / ours:13.2f}")
+
+
+def median_ms(work: Callable[[], object], rounds: int = 15, clock: Callable[[], float] = time.perf_counter) -> float:
     times = []
     for _ in range(rounds + 2):  # the first two warm up
-        began = time.perf_counter()
+        began = clock()
         work()
-        times.append(time.perf_counter() - began)
+        times.append(clock() - began)
     return 1000 * statistics.median(times[2:])
 
 
 def main() -> None:
+    torch.set_num_threads(1)  # of which this thread's time is all there is
+    steps((D, F, B), METHODS, DENSITIES, 15)
+    steps(*LARGE, 5)
     torch.manual_seed(0)
-    x = torch.randn(B, 40) @ torch.randn(40, D)
-    encoder = torch.randn(D, F)
-    floor = median_ms(lambda: x @ encoder)
-    rate = 2 * B * D * F / floor / 1e6
-    print(
-        f"{torch.get_num_threads()} threads; D {D}, F {F}, B {B}; encoder product {floor:.1f} ms ({rate:.0f} GFLOP/s)"
-    )
-    for method in METHODS:
-        trainer = Trainer(RunConfig(method=method, d_sae=F), D)
-        trainer.fit_(x)
-        step = median_ms(lambda trainer=trainer: trainer.update(x))
-        print(f"{method:18} {step:6.1f} ms a step, {step / floor:4.1f} x the product, {1000 * B / step:7.0f} vectors/s")
+    x, encoder = torch.randn(B, D), torch.randn(D, F)
+    rate = 2 * B * D * F / median_ms(lambda: x @ encoder) / 1e6
     subject, rows = GPT(GPTConfig(), ALPHABET).eval().requires_grad_(False), of_games(games.sample("train", 128, 0))
     weights = sum(p.numel() for p in subject.blocks[0].parameters())
     took = median_ms(lambda: harvest(subject, rows, ["resid_post.0"]), 5)

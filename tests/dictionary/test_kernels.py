@@ -34,6 +34,16 @@ def test_the_largest_of_each_row_are_chosen_and_of_equal_ones_the_first(x: Tenso
     assert torch.equal(chosen, expected)
 
 
+@given(st.integers(0, 10**6), st.integers(64, 400), st.integers(1, 6), st.sampled_from([1.0, 30.0, 1e9]))
+def test_few_of_many_are_chosen_as_by_sorting(seed: int, columns: int, k: int, values: float) -> None:
+    """Values from few to many, so that some are equal; the widest rows are those looked at by groups."""
+    g = torch.Generator().manual_seed(seed)
+    x = (torch.rand(4, columns, generator=g, dtype=torch.float64) * values).floor()
+    x[0, 1:] = -torch.inf
+    expected = x.sort(dim=-1, descending=True, stable=True).indices[:, :k].sort(dim=-1).values
+    assert torch.equal(largest_of_rows(x, k), expected)
+
+
 @given(matrices(), st.data())
 def test_the_smallest_of_the_largest_of_all(x: Tensor, data: st.DataObject) -> None:
     n = data.draw(st.integers(1, x.numel()))
@@ -47,21 +57,27 @@ def test_entries_at_least_a_bound(x: Tensor, bound: float) -> None:
     assert torch.equal(torch.stack([rows, columns], 1), (x >= bound).nonzero())
 
 
-def test_nan_is_among_the_chosen() -> None:
+@pytest.mark.parametrize("columns", [5, 500])
+@pytest.mark.parametrize("nans", [1, 2, 3])
+def test_nan_is_among_the_chosen(columns: int, nans: int) -> None:
+    x = torch.zeros(1, columns)
+    x[0, -nans:] = torch.nan
+    assert x[0, largest_of_rows(x, 2)[0]].isnan().sum() == min(nans, 2)
     x = torch.tensor([[1.0, 2.0, torch.nan, 3.0]])
-    assert x[0, largest_of_rows(x, 2)[0]].isnan().any()
     assert at_least(x, torch.tensor(2.5))[1].tolist() == [2, 3]
 
 
 @pytest.mark.parametrize("k", [1, 3, 4, 7])
 def test_products_over_pairs_and_their_gradients_equal_the_dense_ones(k: int) -> None:
     g = torch.Generator().manual_seed(k)
-    shapes = ((6, 5), (5, 9), (9,), (9, 5))  # x, W_enc, bias, W_dec
+    shapes = ((6, 5), (5, 9), (9,), (5,), (9, 5))  # x, W_enc, bias, origin, W_dec
     leaves = [torch.randn(shape, generator=g, dtype=torch.float64, requires_grad=True) for shape in shapes]
-    x, W, bias, directions = leaves
-    pre = x @ W + bias
+    x, W, bias, origin, directions = leaves
+    pre = (x - origin) @ W + bias
     chosen = largest_of_rows(pre.detach(), k)
-    offsets, features, values = pairs.encode(x, W, bias, lambda _pre: (torch.arange(0, 6 * k + 1, k), chosen.flatten()))
+    offsets, features, values = pairs.encode(
+        x, W, bias, origin, lambda _pre: (torch.arange(0, 6 * k + 1, k), chosen.flatten())
+    )
     assert isinstance(values, Float[Tensor, f"{6 * k}"])
     codes = torch.zeros_like(pre).scatter(1, chosen, pre.gather(1, chosen))
     torch.testing.assert_close(values, pre.gather(1, chosen).flatten())

@@ -5,7 +5,8 @@ Shapes: B batch, D width, F features, n active entries in the whole batch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -35,6 +36,17 @@ class Sparse:
         return torch.repeat_interleave(
             torch.arange(len(self.offsets) - 1, device=self.offsets.device), self.offsets.diff()
         )
+
+
+@dataclass(frozen=True)
+class Encoded(Sparse):
+    """Sparse codes with what an encoder read for them, which may be more than the values keep.
+
+    pre: `[n]`, the pre-activation of each entry, differentiable. Elsewhere in the batch neither codes nor what is made
+    of pre-activations below a threshold change with anything.
+    """
+
+    pre: Tensor
 
 
 Codes = Tensor | Sparse
@@ -74,8 +86,34 @@ def row_sum(codes: Codes, weight: Tensor | None = None) -> Tensor:
     """`[B]`: the sum of each row's codes, feature j counted `weight[j]` times. Differentiable."""
     if isinstance(codes, Tensor):
         return codes.sum(-1) if weight is None else codes @ weight
-    values = codes.values if weight is None else codes.values * weight[codes.features]
+    values = codes.values if weight is None else codes.values * weight.index_select(0, codes.features)
     return values.new_zeros(len(codes.offsets) - 1).index_add(0, codes.rows, values)
+
+
+def mapped(codes: Codes, f: Callable[[Tensor], Tensor]) -> Codes:
+    """f of every code, for an f that is elementwise and 0 at 0. Differentiable."""
+    return f(codes) if isinstance(codes, Tensor) else replace(codes, values=f(codes.values))
+
+
+def of_rows(codes: Codes, weight: Tensor) -> Codes:
+    """The codes of row b `weight[b]` times. Differentiable."""
+    if isinstance(codes, Tensor):
+        return codes * weight[:, None]
+    return replace(codes, values=codes.values * weight[codes.rows])
+
+
+def of_features(codes: Codes, weight: Tensor) -> Codes:
+    """The codes of feature j `weight[j]` times. Differentiable."""
+    if isinstance(codes, Tensor):
+        return codes * weight
+    return replace(codes, values=codes.values * weight.index_select(0, codes.features))
+
+
+def row_max(codes: Codes) -> Tensor:
+    """`[B]`: the largest code of each row. Not differentiable."""
+    if isinstance(codes, Tensor):
+        return codes.detach().amax(-1)
+    return codes.values.new_zeros(len(codes.offsets) - 1).scatter_reduce(0, codes.rows, codes.values.detach(), "amax")
 
 
 def fired(codes: Codes) -> Tensor:

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from unweave.cards.card import card
-from unweave.dictionary.codes import Codes, Sparse, combine
+from unweave.dictionary.codes import Codes, Encoded, combine
 from unweave.dictionary.encoder import ENCODERS
 from unweave.dictionary.kernels import pairs
+from unweave.dictionary.kernels.select import above
 from unweave.dictionary.normalise import normalisation
 from unweave.registry import Registry
 
@@ -82,16 +83,50 @@ class Activation(nn.Module, ABC):
 
 
 class Selection(Activation):
-    """An activation that lets a few pre-activations pass, rectified, and nothing of the others: codes are sparse."""
+    """An activation that lets a few pre-activations pass, rectified, and nothing of the others: codes are sparse.
+
+    by_row: whether what passes of an input does not depend on the others of its batch.
+    """
+
+    by_row = False
 
     @abstractmethod
     def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
         """The pairs that pass of `pre [B, F]`, row by row: offsets `[B + 1] int64`, features `[n] int64`."""
 
-    def forward(self, pre: Tensor) -> Sparse:
+    def values(self, pre: Tensor, features: Tensor | None = None) -> Tensor:
+        """The codes of pre-activations that pass, `pre [n]` of the features `[n]`."""
+        return pre.relu()
+
+    def forward(self, pre: Tensor) -> Codes:
         offsets, features = self.select(pre.detach())
         rows = torch.repeat_interleave(torch.arange(len(pre), device=pre.device), offsets.diff())
-        return Sparse(offsets, features, pre[rows, features].relu(), pre.shape[1])
+        return self.codes(offsets, features, pre[rows, features], pre.shape[1])
+
+    def codes(self, offsets: Tensor, features: Tensor, pre: Tensor, d_sae: int) -> Encoded:
+        """What `select` let pass, with the pre-activations `[n]` of it."""
+        return Encoded(offsets, features, self.values(pre, features), d_sae, pre)
+
+
+class Pointwise(Selection):
+    """An activation of each pre-activation by itself, of which nothing comes up to a floor. Codes are sparse where few
+    are above it, dense where many are: which of the two is a question of speed alone."""
+
+    by_row = True
+
+    @abstractmethod
+    def floor(self, pre: Tensor) -> Tensor:
+        """Up to what a pre-activation has neither a code nor a gradient: `[F]` or a scalar."""
+
+    @abstractmethod
+    def values(self, pre: Tensor, features: Tensor | None = None) -> Tensor:
+        """The codes of all `pre [B, F]`, or of `pre [n]` of the features `[n]`."""
+
+    def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
+        return above(pre, self.floor(pre))
+
+    def forward(self, pre: Tensor) -> Tensor:
+        return self.values(pre)
 
 
 class Coder(nn.Module, ABC):
@@ -154,11 +189,13 @@ class Linear(Coder):
 
     def through(self, activation: Activation, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Codes:
         """The codes that another activation makes of the same pre-activations."""
-        if isinstance(activation, Selection) and x.device.type == "cpu":  # the gradient of the active pairs alone
-            bias = self.b_enc - b_dec @ self.W_enc
-            offsets, features, values = pairs.encode(x, self.W_enc, bias, activation.select)
-            return Sparse(offsets, features, values.relu(), len(self.b_enc))
-        return activation(self.pre(x, W_dec, b_dec))
+        if not isinstance(activation, Selection) or not pairs.possible(x):
+            return activation(self.pre(x, W_dec, b_dec))
+        affine = x, self.W_enc, self.b_enc, b_dec
+        if isinstance(activation, Pointwise) and not pairs.shorter(*affine, activation.select):
+            return activation(self.pre(x, W_dec, b_dec))
+        made = pairs.encode(*affine, activation.select, activation.by_row)
+        return activation.codes(*made, len(self.b_enc))
 
     @torch.no_grad()
     def rescale_(self, factor: float) -> None:

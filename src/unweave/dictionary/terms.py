@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from unweave.dictionary.codes import dense, row_sum
+from unweave.dictionary.codes import mapped, of_features, row_sum
 from unweave.dictionary.core import Step, Term
 
 
@@ -24,7 +24,8 @@ def saturating(c: float) -> Term:
     2024, transformer-circuits.pub, February update)."""
 
     def term(step: Step) -> Tensor:
-        return (c * dense(step.codes) * step.dictionary.W_dec.norm(dim=1)).tanh().sum(-1).mean()
+        lengths = of_features(step.codes, c * step.dictionary.W_dec.norm(dim=1))
+        return row_sum(mapped(lengths, Tensor.tanh)).mean()
 
     return term
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from unweave.dictionary.codes import dense
+from unweave.dictionary.codes import mapped, of_rows, row_max, row_sum
 from unweave.dictionary.core import Linear, Method, Step, method
 from unweave.dictionary.methods.relu import ReLU
 from unweave.dictionary.terms import error
@@ -22,11 +22,10 @@ def freshmans_dream(alpha: float = 200.0, p: float = 2.0) -> Method:
         raise ValueError(f"freshmans_dream: p must be above 1, where the ratio is smallest for one code, not {p}")
 
     def ratio(step: Step) -> Tensor:
-        f = dense(step.codes)
-        largest = f.detach().amax(-1, keepdim=True)  # taken out, so that no power under- or overflows
-        f = f / largest.clamp(min=1e-30)
-        some = largest.squeeze(-1) > 0
-        return (f.sum(-1).pow(p) / f.pow(p).sum(-1).where(some, 1)).where(some, 0).mean() / f.shape[-1]
+        largest = row_max(step.codes)
+        f = of_rows(step.codes, 1 / largest.clamp(min=1e-30))  # so that no power under- or overflows
+        some, powers = largest > 0, row_sum(mapped(f, lambda f: f.pow(p)))
+        return (row_sum(f).pow(p) / powers.where(some, 1)).where(some, 0).mean() / step.dictionary.d_sae
 
     return Method(
         source="Quaisley 2024, report 001, 'Freshman's dream'; p = 2: Yang et al. 2020, arXiv 1908.09979 (DeepHoyer)",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
+from unweave.dictionary.codes import Codes, Encoded, combine, row_sum
 from unweave.dictionary.core import Coder, Method, Step, length_of_others, method
+from unweave.dictionary.kernels import pairs
+from unweave.dictionary.kernels.select import above
 from unweave.dictionary.terms import error
 
 
@@ -21,7 +26,13 @@ class Gated(Coder):
         W, b = (self.W_enc, self.b_gate) if features is None else (self.W_enc[:, features], self.b_gate[features])
         return torch.addmm(b - b_dec @ W, x, W)
 
-    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Tensor:
+    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Codes:
+        affine = x, self.W_enc, self.b_gate, b_dec
+        if pairs.shorter(*affine, _open):
+            offsets, features, gate = pairs.encode(*affine, _open)
+            b_gate, b_mag, r = (v.index_select(0, features) for v in (self.b_gate, self.b_mag, self.r))
+            values = ((gate - b_gate) * r.exp() + b_mag).relu()
+            return Encoded(offsets, features, values, len(self.r), gate)
         gate = self.pre(x, W_dec, b_dec)
         magnitude = (gate - self.b_gate) * self.r.exp() + self.b_mag
         return magnitude.relu() * (gate > 0)
@@ -43,19 +54,28 @@ class Gated(Coder):
             b[features] = 0
 
 
+def _open(gate: Tensor) -> tuple[Tensor, Tensor]:
+    return above(gate, gate.new_zeros(()))
+
+
 FIXED = ("W_dec", "b_dec", "W_skip")
 """What `gate_error` must not train, as what decodes: b_dec still learns from it where it is taken from x."""
 
 
+def gates(step: Step) -> Codes:
+    """The rectified gates."""
+    return replace(step.codes, values=step.codes.pre) if isinstance(step.codes, Encoded) else step.pre().relu()
+
+
 def gate_l1(step: Step) -> Tensor:
     """The sum over F of the rectified gates."""
-    return step.pre().relu().sum(-1).mean()
+    return row_sum(gates(step)).mean()
 
 
 def gate_error(step: Step) -> Tensor:
     """What the gates alone would reconstruct, with the decoder held fixed: it teaches them, and not the decoder."""
     d = step.dictionary
-    x_hat = step.pre().relu() @ d.W_dec.detach() + d.b_dec.detach()
+    x_hat = combine(gates(step), d.W_dec.detach()) + d.b_dec.detach()
     return step.distance(x_hat if d.W_skip is None else x_hat + step.x @ d.W_skip.detach(), step.target)
 
 

@@ -6,13 +6,15 @@ within half a bandwidth of it. Shapes: B batch, F features.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import Function
 
-from unweave.dictionary.core import Activation, Coder, Linear, Method, Step, Term, method
+from unweave.dictionary.codes import Encoded, row_sum
+from unweave.dictionary.core import Coder, Linear, Method, Pointwise, Step, Term, method
 from unweave.dictionary.terms import error, saturating
 
 
@@ -29,7 +31,7 @@ class _Jump(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (g,), (pre, theta) = grads, ctx.saved_tensors
         near = (pre - theta).abs() < ctx.bandwidth / 2
-        return g * (pre > theta), -theta / ctx.bandwidth * (near * g).sum(0), None
+        return g * (pre > theta), -theta / ctx.bandwidth * (near * g).sum_to_size(theta.shape), None
 
 
 class _Count(Function):
@@ -45,10 +47,10 @@ class _Count(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (g,), (pre, theta) = grads, ctx.saved_tensors
         near = (pre - theta).abs() < ctx.bandwidth / 2
-        return None, -(near * g).sum(0) / ctx.bandwidth, None
+        return None, -(near * g).sum_to_size(theta.shape) / ctx.bandwidth, None
 
 
-class JumpReLU(Activation):
+class JumpReLU(Pointwise):
     threshold: Tensor
 
     def __init__(self, n: int, threshold: float, bandwidth: float) -> None:
@@ -56,12 +58,24 @@ class JumpReLU(Activation):
         self.threshold = nn.Parameter(torch.full((n,), threshold))
         self.bandwidth = bandwidth
 
-    def forward(self, pre: Tensor) -> Tensor:
-        return _Jump.apply(pre, self.threshold, self.bandwidth)
+    def floor(self, pre: Tensor) -> Tensor:
+        """Below it a pre-activation moves no threshold either; a little lower, so that rounding leaves none out."""
+        return self.threshold.detach() - 0.501 * self.bandwidth
+
+    def values(self, pre: Tensor, features: Tensor | None = None) -> Tensor:
+        return _Jump.apply(pre, self._thresholds(features), self.bandwidth)
+
+    def passes(self, pre: Tensor, features: Tensor | None = None) -> Tensor:
+        """1 for each of all `pre [B, F]`, or of `pre [n]` of the features `[n]`, that is above its threshold, else 0;
+        differentiable in the thresholds only."""
+        return _Count.apply(pre.detach(), self._thresholds(features), self.bandwidth)
 
     def count(self, pre: Tensor) -> Tensor:
-        """`[B]`: how many features of `pre [B, F]` are above their thresholds; differentiable in these only."""
-        return _Count.apply(pre.detach(), self.threshold, self.bandwidth).sum(-1)
+        """`[B]`: how many features of `pre [B, F]` are above their thresholds."""
+        return self.passes(pre).sum(-1)
+
+    def _thresholds(self, features: Tensor | None) -> Tensor:
+        return self.threshold if features is None else self.threshold.index_select(0, features)
 
     @torch.no_grad()
     def rescale_(self, factor: float) -> None:
@@ -77,6 +91,9 @@ def activation(step: Step) -> JumpReLU:
 
 def active(step: Step) -> Tensor:
     """The number of active features."""
+    if isinstance(step.codes, Encoded):
+        passing = activation(step).passes(step.codes.pre, step.codes.features)
+        return row_sum(replace(step.codes, values=passing)).mean()
     return activation(step).count(step.pre()).mean()
 
 

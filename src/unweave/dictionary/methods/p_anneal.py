@@ -5,20 +5,21 @@ Shapes: B batch, F features, Q batches that are remembered.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-from unweave.dictionary.codes import dense
+from unweave.dictionary.codes import Codes, mapped, row_sum
 from unweave.dictionary.core import AfterStep, Coder, Linear, Method, Step, Term, method
-from unweave.dictionary.methods.gated import FIXED, Gated, gate_error
+from unweave.dictionary.methods.gated import FIXED, Gated, gate_error, gates
 from unweave.dictionary.methods.relu import ReLU
 from unweave.dictionary.terms import error
 
 
-def power_sum(f: Tensor, p: Tensor) -> Tensor:
+def power_sum(f: Codes, p: Tensor) -> Tensor:
     """The sum over F of f^p for `f [B, F]`, mean over the batch, entries of 0 left out: a scalar."""
-    active = f > 0
-    return (f.where(active, 1).pow(p) * active).sum(-1).mean()
+    return row_sum(mapped(f, lambda f: f.where(f > 0, 1).pow(p) * (f > 0))).mean()
 
 
 class Anneal(nn.Module):
@@ -41,12 +42,12 @@ class Anneal(nn.Module):
     def p(self, stage: Tensor) -> Tensor:
         return 1 + (self.p_end - 1) * stage.clamp(max=self.stages) / self.stages
 
-    def penalty(self, f: Tensor) -> Tensor:
+    def penalty(self, f: Codes) -> Tensor:
         """scale * sum over F of f^p."""
         return self.scale * power_sum(f, self.p(self.stage))
 
     @torch.no_grad()
-    def after(self, f: Tensor, progress: float) -> None:
+    def after(self, f: Codes, progress: float) -> None:
         """Remember this batch; at the end of a stage go to the next p, with a weight that leaves the penalty as large
         as it was over the last batches (eq. 14)."""
         at = int(self.seen) % self.sums.shape[1]
@@ -77,7 +78,7 @@ def _check(name: str, p_end: float, start: float, stages: int) -> None:
         )
 
 
-def _terms(f: Term) -> tuple[Term, AfterStep]:
+def _terms(f: Callable[[Step], Codes]) -> tuple[Term, AfterStep]:
     """The penalty and the after-step for the activations `f(step) [B, F]`."""
     return lambda step: _annealed(step).penalty(f(step)), lambda step: _annealed(step).after(f(step), step.progress)
 
@@ -91,7 +92,7 @@ def p_anneal(weight: float = 1.0, p_end: float = 0.2, start: float = 0.27, stage
     weights in the paper's code for Othello, .025 to .05, belong to objective="unsquared()". For decoder rows of norm 1.
     """
     _check("p_anneal", p_end, start, stages)
-    penalty, after = _terms(lambda step: dense(step.codes))
+    penalty, after = _terms(lambda step: step.codes)
 
     def coder(W_dec: Tensor) -> Coder:
         made = Linear(W_dec, ReLU())
@@ -111,7 +112,7 @@ def p_anneal(weight: float = 1.0, p_end: float = 0.2, start: float = 0.27, stage
 def gated_p_anneal(weight: float = 1.0, p_end: float = 0.2, start: float = 0.27, stages: int = 10) -> Method:
     """`gated` with the annealed sum of relu(gate)^p in place of the L1 norm of the gates."""
     _check("gated_p_anneal", p_end, start, stages)
-    penalty, after = _terms(lambda step: step.pre().relu())
+    penalty, after = _terms(gates)
 
     def coder(W_dec: Tensor) -> Coder:
         made = Gated(W_dec)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from unweave.dictionary.core import Activation, Linear, Method, method
+from unweave.dictionary.core import Linear, Method, Pointwise, method
 from unweave.dictionary.terms import error, l1_by_norm
 from unweave.dictionary.terms import l1 as sum_of_codes
 
 
-class ReLU(Activation):
-    def forward(self, pre: Tensor) -> Tensor:
+class ReLU(Pointwise):
+    def floor(self, pre: Tensor) -> Tensor:
+        return pre.new_zeros(())
+
+    def values(self, pre: Tensor, features: Tensor | None = None) -> Tensor:
         return pre.relu()
 
 

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from unweave.dictionary.codes import dense
+from unweave.dictionary.codes import mapped, row_sum
 from unweave.dictionary.core import Linear, Method, Step, method
 from unweave.dictionary.methods.relu import ReLU
 from unweave.dictionary.terms import error
@@ -27,7 +27,8 @@ def smoothed_l0(alpha: float = 100.0, delta: float = 10.0, epsilon: float = 0.01
     steepness = 2 / delta * math.log(1 / epsilon - 1)
 
     def smoothed(step: Step) -> Tensor:
-        return (steepness * (dense(step.codes) - delta / 2)).sigmoid().mean()
+        above = mapped(step.codes, lambda f: (steepness * (f - delta / 2)).sigmoid() - epsilon)
+        return epsilon + row_sum(above).mean() / step.dictionary.d_sae
 
     return Method(
         source="Quaisley 2024, report 001, 'Smoothed-L0'",

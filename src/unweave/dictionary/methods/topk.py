@@ -62,6 +62,8 @@ def annealed(k: int, share: float) -> tuple[AfterStep, ...]:
 
 
 class TopK(KLargest):
+    by_row = True
+
     def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
         k = self.passing
         return torch.arange(0, k * len(pre) + 1, k, device=pre.device), largest_of_rows(pre, k).flatten()

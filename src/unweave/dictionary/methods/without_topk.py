@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from unweave.dictionary.codes import dense
+from unweave.dictionary.codes import Codes, Sparse, mapped, row_sum
 from unweave.dictionary.core import Method, Step, method
-from unweave.dictionary.kernels.select import largest_of_rows
+from unweave.dictionary.kernels.select import largest_of_rows, rest_of_rows
 from unweave.dictionary.methods.relu import ReLU
 from unweave.dictionary.methods.topk import of_k
 from unweave.dictionary.terms import error
+
+
+def _rest(codes: Codes, k: int) -> Codes:
+    """The codes without the k largest of each row."""
+    if isinstance(codes, Sparse):
+        return replace(codes, values=codes.values * rest_of_rows(codes.offsets, codes.values.detach(), k))
+    return codes.scatter(-1, largest_of_rows(codes.detach(), k), torch.zeros_like(codes))
+
+
+def _norms(codes: Codes, p: float) -> Tensor:
+    """`[B]`: the p-norm of each row."""
+    if isinstance(codes, Tensor):
+        return torch.linalg.vector_norm(codes, p, dim=-1)
+    sums = row_sum(mapped(codes, lambda f: f.pow(p)))
+    return torch.where(sums > 0, sums, 1).pow(1 / p) * (sums > 0)  # the root has no gradient at 0
 
 
 @method
@@ -24,9 +41,7 @@ def without_topk(alpha: float = 500.0, k: int = 32, p: float = 1.0) -> Method:
         raise ValueError(f"without_topk: p must be at least 1 for a norm, not {p}")
 
     def rest(step: Step) -> Tensor:
-        f = dense(step.codes)
-        others = f.scatter(-1, largest_of_rows(f.detach(), k), torch.zeros_like(f))
-        return torch.linalg.vector_norm(others, p, dim=-1).mean() / f.shape[-1]
+        return _norms(_rest(step.codes, k), p).mean() / step.dictionary.d_sae
 
     return Method(
         source="Quaisley 2024, report 001, 'Without top-k'",
