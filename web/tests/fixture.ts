@@ -341,7 +341,11 @@ export function text(folder: string, features = 32, seed = 2): void {
       [COLUMNS.max, numbers((list) => list.reduce((most, each) => Math.max(most, each[2]), 0))],
       [COLUMNS.mean, numbers((list) => (list.length ? list.reduce((total, each) => total + each[2], 0) / list.length : NaN))],
       [COLUMNS.nearest_cosine, numbers(() => draw())],
-      [column("top_token", "Top token", "At which it is most often active.", { kind: "token", dtype: "I32" }), Int32Array.from(blocks, (block) => block.tokens?.[0]?.[0] ?? -1)],
+      [column("strongest_token", "Strongest token", "At which it is most active.", { kind: "token", dtype: "I32" }), Int32Array.from(fired, (list) => {
+        const [row, at] = list.reduce((best, each) => (each[2] > best[2] ? each : best), [-1, -1, 0]);
+        return row < 0 ? -1 : tokens[row * length + at];
+      })],
+      [column("top_token", "Commonest token", "At which it is most often active.", { kind: "token", dtype: "I32" }), Int32Array.from(blocks, (block) => block.tokens?.[0]?.[0] ?? -1)],
     ],
     extra: {
       "tokens.json": JSON.stringify({ pieces: WORDS, bytes, specials: [0] }),

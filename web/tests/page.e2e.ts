@@ -146,6 +146,15 @@ describe("a feature of games", () => {
     expect(await text("main")).toContain("difference");
   });
 
+  test("of text is called by its strongest token until it has a name", async () => {
+    await opened("#/d/words/f/4?pin=4");
+    await feature(4);
+    expect(await text("h1")).toContain("“·on”");
+    expect(await text("header .tags")).toContain("its strongest token; no name yet");
+    expect(await text(".line:has(.id:text-is('4')) .name")).toContain("“·on”");
+    expect(await text(".tray h3")).toBe("4 “·on”");
+  });
+
   test("says what other hands wrote as text", async () => {
     await opened("#/d/topk-64/f/20");
     await feature(20);
