@@ -354,7 +354,7 @@ export function text(folder: string, features = 32, seed = 2): void {
   });
 }
 
-export function runs(folder: string, live: boolean, paths: { path: string; kind: string; d_sae: number }[]): void {
+export function runs(folder: string, live: boolean, paths: { path: string; kind: string; d_sae: number }[], broken = true): void {
   const draw = random(9);
   const list = paths.map(({ path, kind, d_sae }, i) => {
     const steps = Array.from({ length: 40 }, (_, step) => 50 * (step + 1));
@@ -372,7 +372,7 @@ export function runs(folder: string, live: boolean, paths: { path: string; kind:
     };
   });
   const damaged = { path: "broken", name: "broken", error: "broken/config.json is damaged: it is no JSON", config: null, hash: null, trained: false, steps: null, curve: null, last: null, scores: null, controls: null, metrics: null, view: null };
-  writeFileSync(join(folder, "runs.json"), JSON.stringify({ version: "unweave.runs/1", folder: "demo", live, lab: live, runs: [...list, damaged] }));
+  writeFileSync(join(folder, "runs.json"), JSON.stringify({ version: "unweave.runs/1", folder: "demo", live, lab: live, runs: broken ? [...list, damaged] : list }));
 }
 
 /** A folder as a static export has it: runs.json and data/<run>/. */

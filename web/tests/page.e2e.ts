@@ -37,6 +37,18 @@ describe("runs", () => {
   });
 });
 
+test("a single run says what it is", async () => {
+  const alone = mkdtempSync(join(tmpdir(), "unweave-"));
+  runs(alone, true, [{ path: "words", kind: "text", d_sae: 32 }], false);
+  const other = await serve(alone, true);
+  await open(other.url, "#/");
+  const cells = (selector: string): Promise<string[]> => page.locator(`table ${selector}`).allInnerTexts().then((all) => all.map((each) => each.trim()));
+  expect(await cells("th")).toEqual(["run", "state", "subject", "site", "method", "features", "L0", "FVU", "CE score"]);
+  expect(await cells("td")).toEqual(["words", "trained", "huggingface('tiny')", "resid_post.1", "topk(k=16)", "32", "16", "0.0700", "0.965"]);
+  expect(await text("article")).toContain("1 run\n");
+  await other.close();
+});
+
 describe("the table", () => {
   test("sorts, by several keys with shift", async () => {
     await opened("#/d/topk-64");
