@@ -183,6 +183,11 @@ def test_tokens_are_those_where_it_fires_most(made: Made) -> None:
         expected = sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:20]
         assert view.block(feature)["tokens"] == [[id, n, total[id]] for id, n in expected]
         assert view.column("top_token")[feature] == (expected[0][0] if expected else -1)
+        r, s = plain.at[max(plain.entries(feature), key=lambda each: each[1])[0]] if expected else (0, 0)
+        assert view.column("strongest_token")[feature] == (plain.tokens[r][s] if expected else -1)
+        if expected:
+            strongest = view.feature(feature).examples["top"][0]
+            assert strongest.tokens[strongest.at] == view.column("strongest_token")[feature]
 
 
 def test_effects_on_the_tokens_that_come_next(made: Made) -> None:

@@ -341,7 +341,11 @@ export function text(folder: string, features = 32, seed = 2): void {
       [COLUMNS.max, numbers((list) => list.reduce((most, each) => Math.max(most, each[2]), 0))],
       [COLUMNS.mean, numbers((list) => (list.length ? list.reduce((total, each) => total + each[2], 0) / list.length : NaN))],
       [COLUMNS.nearest_cosine, numbers(() => draw())],
-      [column("top_token", "Top token", "At which it is most often active.", { kind: "token", dtype: "I32" }), Int32Array.from(blocks, (block) => block.tokens?.[0]?.[0] ?? -1)],
+      [column("strongest_token", "Strongest token", "At which it is most active.", { kind: "token", dtype: "I32" }), Int32Array.from(fired, (list) => {
+        const [row, at] = list.reduce((best, each) => (each[2] > best[2] ? each : best), [-1, -1, 0]);
+        return row < 0 ? -1 : tokens[row * length + at];
+      })],
+      [column("top_token", "Commonest token", "At which it is most often active.", { kind: "token", dtype: "I32" }), Int32Array.from(blocks, (block) => block.tokens?.[0]?.[0] ?? -1)],
     ],
     extra: {
       "tokens.json": JSON.stringify({ pieces: WORDS, bytes, specials: [0] }),
@@ -350,7 +354,7 @@ export function text(folder: string, features = 32, seed = 2): void {
   });
 }
 
-export function runs(folder: string, live: boolean, paths: { path: string; kind: string; d_sae: number }[]): void {
+export function runs(folder: string, live: boolean, paths: { path: string; kind: string; d_sae: number }[], broken = true): void {
   const draw = random(9);
   const list = paths.map(({ path, kind, d_sae }, i) => {
     const steps = Array.from({ length: 40 }, (_, step) => 50 * (step + 1));
@@ -368,7 +372,7 @@ export function runs(folder: string, live: boolean, paths: { path: string; kind:
     };
   });
   const damaged = { path: "broken", name: "broken", error: "broken/config.json is damaged: it is no JSON", config: null, hash: null, trained: false, steps: null, curve: null, last: null, scores: null, controls: null, metrics: null, view: null };
-  writeFileSync(join(folder, "runs.json"), JSON.stringify({ version: "unweave.runs/1", folder: "demo", live, lab: live, runs: [...list, damaged] }));
+  writeFileSync(join(folder, "runs.json"), JSON.stringify({ version: "unweave.runs/1", folder: "demo", live, lab: live, runs: broken ? [...list, damaged] : list }));
 }
 
 /** A folder as a static export has it: runs.json and data/<run>/. */

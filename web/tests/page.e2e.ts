@@ -37,6 +37,18 @@ describe("runs", () => {
   });
 });
 
+test("a single run says what it is", async () => {
+  const alone = mkdtempSync(join(tmpdir(), "unweave-"));
+  runs(alone, true, [{ path: "words", kind: "text", d_sae: 32 }], false);
+  const other = await serve(alone, true);
+  await open(other.url, "#/");
+  const cells = (selector: string): Promise<string[]> => page.locator(`table ${selector}`).allInnerTexts().then((all) => all.map((each) => each.trim()));
+  expect(await cells("th")).toEqual(["run", "state", "subject", "site", "method", "features", "L0", "FVU", "CE score"]);
+  expect(await cells("td")).toEqual(["words", "trained", "huggingface('tiny')", "resid_post.1", "topk(k=16)", "32", "16", "0.0700", "0.965"]);
+  expect(await text("article")).toContain("1 run\n");
+  await other.close();
+});
+
 describe("the table", () => {
   test("sorts, by several keys with shift", async () => {
     await opened("#/d/topk-64");
@@ -144,6 +156,15 @@ describe("a feature of games", () => {
     await page.click("button:has-text('Match all features')");
     await page.waitForSelector("text=have a match of cosine");
     expect(await text("main")).toContain("difference");
+  });
+
+  test("of text is called by its strongest token until it has a name", async () => {
+    await opened("#/d/words/f/4?pin=4");
+    await feature(4);
+    expect(await text("h1")).toContain("“·on”");
+    expect(await text("header .tags")).toContain("its strongest token; no name yet");
+    expect(await text(".line:has(.id:text-is('4')) .name")).toContain("“·on”");
+    expect(await text(".tray h3")).toBe("4 “·on”");
   });
 
   test("says what other hands wrote as text", async () => {

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { match, nearest } from "../src/data/match";
-import { front, leaves, varying } from "../src/data/runs";
+import { front, leaves, measured, score, stage, varying } from "../src/data/runs";
+import type { Run } from "../src/data/types";
 import { around, clusters } from "../src/othello/clusters";
 import { random } from "./fixture";
 
@@ -11,6 +12,21 @@ test("what differs between runs is found by the leaves of their configs", () => 
   ].map((config) => leaves(config));
   expect([...configs[0]]).toEqual([["method", "topk(k=8)"], ["training.lr", 0.1], ["training.steps", 5], ["seed", 0]]);
   expect(varying(configs)).toEqual(["training.lr", "seed"]);
+});
+
+test("how far a training is", () => {
+  const run = (of: object): Run => ({ trained: false, steps: 0, config: { training: { steps: 2000 } }, ...of }) as unknown as Run;
+  expect(stage(run({ trained: true, steps: 2000 }))).toBe("trained");
+  expect(stage(run({ steps: 1500 }))).toBe("step 1,500 of 2,000");
+  expect(stage(run({}))).toBe("not begun");
+});
+
+test("a run that was not scored is known by what its training last measured", () => {
+  const run = { scores: null, last: { l0: 32, fvu: 0.2, dead: 0.1 } } as unknown as Run;
+  expect(measured(run, "fvu")).toEqual({ value: 0.2, scored: false });
+  expect(score(run, "fvu")).toBeNaN();
+  expect(measured(run, "dead").value).toBeNaN(); // training counts it otherwise
+  expect(measured({ ...run, scores: { "fvu/1": 0.3 } }, "fvu")).toEqual({ value: 0.3, scored: true });
 });
 
 test.each([false, true])("the front holds every point that no other beats in both, higher being better: %s", (up) => {

@@ -91,15 +91,22 @@ def of_survey(found: Survey, norm: np.ndarray, agreement: np.ndarray, nearest: n
             number(f"{name}_clusters", boards.clusters(counts), f"Clusters, {name} move", "3 by 3", help.format(name))
             for name, counts in (("last", found.last), ("next", found.next))
         ]
-    if found.top_token is not None and found.top_count is not None:
+    if found.strongest is not None and found.top_token is not None and found.top_count is not None:
         with np.errstate(invalid="ignore"):
             of_active = found.top_count / found.active
         made += [
             Column(
-                "top_token", found.top_token.astype(np.int32), "Token", "",
+                "strongest_token", found.strongest.astype(np.int32), "Strongest token", "",
+                "The token where it is most active.", kind="token",
+            ),
+            Column(
+                "top_token", found.top_token.astype(np.int32), "Commonest token", "",
                 "The token where it is most often active.", kind="token",
             ),
-            number("top_token_share", of_active, "At that token", "of its activity", "How much of it is at its token."),
+            number(
+                "top_token_share", of_active, "At one token", "of its activity",
+                "How much of its activity is at its commonest token.",
+            ),
         ]  # fmt: skip
     return made
 

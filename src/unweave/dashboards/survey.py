@@ -23,8 +23,8 @@ class Survey:
     place in a row; crowd: `[F]`, the mean number of active features where it is active. NaN where it never is.
 
     Games: board: `[F, 192] float32`, how often squares are mine, theirs, empty where it is active, less how often they
-    are at such plies; last, next: `[F, 64] int64`, where those moves are. Text: top_token, top_count: `[F] int64`, the
-    token where it is most often active, -1 for none, and how often.
+    are at such plies; last, next: `[F, 64] int64`, where those moves are. Text: strongest, top_token, top_count: `[F]
+    int64`, the token where it is most active, the one where it is most often active, -1 for none, and how often.
     """
 
     active: np.ndarray
@@ -36,6 +36,7 @@ class Survey:
     board: np.ndarray | None = None
     last: np.ndarray | None = None
     next: np.ndarray | None = None
+    strongest: np.ndarray | None = None
     top_token: np.ndarray | None = None
     top_count: np.ndarray | None = None
 
@@ -62,7 +63,7 @@ def survey(collected: Collected, held: HeldOut, chunk: int) -> Survey:
             found |= {"board": boards.differences(columns, held, at, baseline)}
             found |= {name: boards.moves(columns, getattr(held.boards, name)) for name in ("last", "next")}
         else:
-            found |= _top_tokens(columns, held)
+            found |= _tokens(columns, held)
         parts.append(found)
     return Survey(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, l0=l0)
 
@@ -95,7 +96,13 @@ def token_counts(columns: SparseColumns, column: int, held: HeldOut) -> tuple[np
     return ids[order], counts[order]
 
 
-def _top_tokens(columns: SparseColumns, held: HeldOut) -> dict[str, np.ndarray]:
-    found = [token_counts(columns, column, held) for column in range(columns.width)]
-    top = [(int(ids[0]), int(counts[0])) if len(ids) else (-1, 0) for ids, counts in found]
-    return {"top_token": np.array([id for id, _ in top]), "top_count": np.array([count for _, count in top])}
+def _tokens(columns: SparseColumns, held: HeldOut) -> dict[str, np.ndarray]:
+    counts = [token_counts(columns, column, held) for column in range(columns.width)]
+    top = [(int(ids[0]), int(often[0])) if len(ids) else (-1, 0) for ids, often in counts]
+    # Of equals the first, as among the examples.
+    peak = [columns.rows[a + columns.values[a:b].argmax()] if b > a else -1 for a, b in pairwise(columns.offsets)]
+    return {
+        "strongest": np.array([held.tokens[at] if at >= 0 else -1 for at in peak]),
+        "top_token": np.array([id for id, _ in top]),
+        "top_count": np.array([count for _, count in top]),
+    }

@@ -23,25 +23,44 @@ export function varying(configs: Map<string, string | number>[]): string[] {
 /** "fvu" for "fvu/1": a metric without its version, as one types it. */
 export const bare = (metric: string): string => metric.split("/")[0];
 
+/** What training itself measures of what an evaluation does. */
+export const TRAINED = ["l0", "fvu"];
+
 /** A run's score by a metric's bare name; NaN where it has none. */
 export function score(run: Run, metric: string): number {
   for (const [name, value] of Object.entries(run.scores ?? {})) if (bare(name) === metric) return value ?? NaN;
   return NaN;
 }
 
-/** What can be typed and sorted by: a setting (whole, or its last part), a metric, name, steps, d_sae. */
+/** The same; where a run was not scored, what its training last measured, on what it was trained on. */
+export function measured(run: Run, metric: string): { value: number; scored: boolean } {
+  const value = score(run, metric);
+  if (Number.isFinite(value) || !TRAINED.includes(metric)) return { value, scored: true };
+  return { value: run.last?.[metric] ?? NaN, scored: false };
+}
+
+/** How far its training is. */
+export function stage(run: Run): string {
+  if (run.trained) return "trained";
+  const { steps: all } = (run.config?.training ?? {}) as { steps?: number };
+  const [done, of] = [run.steps, all].map((n) => n?.toLocaleString("en-US"));
+  return run.steps ? `step ${done}${of ? ` of ${of}` : ""}` : "not begun";
+}
+
+/** What can be typed and sorted by: a setting (whole, or its last part), a metric, name, state, steps. */
 export function fieldsOf(runs: Run[], configs: Map<string, string | number>[]): Fields {
   const settings = new Set(configs.flatMap((config) => [...config.keys()]));
-  const metrics = new Set(runs.flatMap((run) => Object.keys(run.scores ?? {}).map(bare)));
+  const metrics = new Set([...TRAINED, ...runs.flatMap((run) => Object.keys(run.scores ?? {}).map(bare))]);
   const column = (name: string): ((row: number) => Value) | undefined => {
     if (name === "name") return (row) => runs[row].path;
+    if (name === "state") return (row) => stage(runs[row]);
     if (name === "steps") return (row) => runs[row].steps ?? undefined;
-    if (metrics.has(name)) return (row) => score(runs[row], name);
+    if (metrics.has(name)) return (row) => measured(runs[row], name).value;
     const setting = settings.has(name) ? name : [...settings].find((each) => each.endsWith(`.${name}`));
     return setting ? (row) => configs[row].get(setting) : undefined;
   };
   return {
-    names: ["name", "steps", ...settings, ...metrics],
+    names: ["name", "state", "steps", ...settings, ...metrics],
     column,
     text: (row) => [runs[row].path, ...configs[row].values()].join(" ").toLowerCase(),
   };

@@ -5,7 +5,7 @@ import * as safetensors from "./safetensors";
 import type { Numbers, Tensor } from "./safetensors";
 import type { Block, Column, Label, Manifest, Note } from "./types";
 import * as notes from "./notes";
-import { Pieces } from "./pieces";
+import { Pieces, visible } from "./pieces";
 
 const VERSION = "unweave.view/1";
 
@@ -77,6 +77,11 @@ export class View {
     if (column?.kind === "category") return column.names?.[value] ?? "";
     if (column?.kind === "token") return value < 0 ? "" : this.pieces.name(value);
     return value;
+  }
+
+  /** The token of a feature's strongest example, as it stands in for a name; "" where there is none. */
+  token(feature: number): string {
+    return this.value("strongest_token", feature) >= 0 ? `“${visible(String(this.shown("strongest_token", feature)), true)}”` : "";
   }
 
   /** A feature's block, kept once read. */

@@ -24,10 +24,15 @@ export function ticks(low: number, high: number, n = 5, log = false): number[] {
   if (!(high > low)) return [low];
   if (log) {
     const [from, to] = [Math.ceil(Math.log10(low) - 1e-9), Math.floor(Math.log10(high) + 1e-9)];
-    if (to - from >= 1) {
-      const step = Math.max(1, Math.ceil((to - from) / n));
-      return Array.from({ length: Math.floor((to - from) / step) + 1 }, (_, i) => 10 ** (from + i * step));
+    const step = Math.max(1, Math.ceil((to - from) / n));
+    const tens = Array.from({ length: Math.max(0, Math.floor((to - from) / step) + 1) }, (_, i) => 10 ** (from + i * step));
+    if (tens.length > 2) return tens;
+    for (const parts of [[1, 2, 5], [1, 3]]) {
+      const all = [from - 1, from, from + 1].flatMap((power) => parts.map((part) => Number((part * 10 ** power).toPrecision(1))));
+      const inside = all.filter((each) => each >= low * (1 - 1e-9) && each <= high * (1 + 1e-9));
+      if (inside.length > 2 && inside.length < n + 3) return inside;
     }
+    if (tens.length > 1) return tens;
   }
   const raw = (high - low) / n;
   const power = 10 ** Math.floor(Math.log10(raw));

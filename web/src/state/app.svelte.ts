@@ -2,7 +2,6 @@
 
 import { address, json, post, Problem, whole } from "../data/files";
 import * as notes from "../data/notes";
-import { visible } from "../data/pieces";
 import { order } from "../data/order";
 import type { Fields } from "../data/query";
 import type { Note, Runs } from "../data/types";
@@ -138,9 +137,9 @@ class App {
     return this.names.get(id)?.text ?? "";
   }
 
-  /** A feature's name; of one that has none and is of text, its most frequent token. */
+  /** A feature's name; of one that has none and is of text, its strongest token. */
   title(id: number): string {
-    return this.name(id) || (this.view?.columns.get("top_token") ? `“${visible(String(this.view.shown("top_token", id)), true)}”` : "");
+    return this.name(id) || (this.view?.token(id) ?? "");
   }
 
   async loadRuns(): Promise<void> {
