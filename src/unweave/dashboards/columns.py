@@ -64,31 +64,28 @@ def of_survey(found: Survey, norm: np.ndarray, agreement: np.ndarray, nearest: n
     with np.errstate(invalid="ignore", divide="ignore"):
         mean, share = found.total / found.active, total / total.sum()
 
-    def number(name: str, values: np.ndarray, title: str, unit: str, help: str, scale: Scale = "linear") -> Column:
-        return Column(name, values.astype(np.float32), title, unit, help, scale)
-
     made = [
-        number("density", found.active / n, "Density", "share of positions", "How often it is active.", "log"),
+        _column("density", found.active / n, "Density", "share of positions", "How often it is active.", "log"),
         Column("active", found.active.astype(np.uint32), "Active", "positions", "How often it is active.", "log"),
-        number("max", found.max, "Maximum", "activation", "Its largest activation."),
-        number("mean", mean, "Mean", "activation", "Its mean activation where it is active."),
-        number(
+        _column("max", found.max, "Maximum", "activation", "Its largest activation."),
+        _column("mean", mean, "Mean", "activation", "Its mean activation where it is active."),
+        _column(
             "share", share, "Share", "of all that is written",
             "Its activations times the length of its decoder row, over the same of all features.", "log",
         ),
-        number("crowd", found.crowd, "Crowd", "features", "How many features are active where it is, on average."),
-        number("decoder_norm", norm, "Decoder norm", "", "The length of its decoder row."),
-        number(
+        _column("crowd", found.crowd, "Crowd", "features", "How many features are active where it is, on average."),
+        _column("decoder_norm", norm, "Decoder norm", "", "The length of its decoder row."),
+        _column(
             "encoder_cosine", agreement, "Encoder and decoder", "cosine",
             "How much the direction it reads is the one it writes.",
         ),
-        number("nearest_cosine", nearest, "Nearest", "cosine", "The largest cosine to another decoder row."),
-        number("position", found.position, "Position", "of a row", "Its mean position in a row where it is active."),
+        _column("nearest_cosine", nearest, "Nearest", "cosine", "The largest cosine to another decoder row."),
+        _column("position", found.position, "Position", "of a row", "Its mean position in a row where it is active."),
     ]  # fmt: skip
     if found.last is not None and found.next is not None:
         help = "How many 3 by 3 squares of the board hold 90 % of the {} moves where it is active: few, if it is local."
         made += [
-            number(f"{name}_clusters", boards.clusters(counts), f"Clusters, {name} move", "3 by 3", help.format(name))
+            _column(f"{name}_clusters", boards.clusters(counts), f"Clusters, {name} move", "3 by 3", help.format(name))
             for name, counts in (("last", found.last), ("next", found.next))
         ]
     if found.strongest is not None and found.top_token is not None and found.top_count is not None:
@@ -103,12 +100,16 @@ def of_survey(found: Survey, norm: np.ndarray, agreement: np.ndarray, nearest: n
                 "top_token", found.top_token.astype(np.int32), "Commonest token", "",
                 "The token where it is most often active.", kind="token",
             ),
-            number(
+            _column(
                 "top_token_share", of_active, "At one token", "of its activity",
                 "How much of its activity is at its commonest token.",
             ),
         ]  # fmt: skip
     return made
+
+
+def _column(name: str, values: np.ndarray, title: str, unit: str, help: str, scale: Scale = "linear") -> Column:
+    return Column(name, values.astype(np.float32), title, unit, help, scale)
 
 
 def of_truth(label: np.ndarray, auroc: np.ndarray, within: np.ndarray) -> list[Column]:
