@@ -86,6 +86,17 @@ describe("the table", () => {
     await page.click(".chips button >> nth=0");
     expect(await page.locator(".chips button").count()).toBe(1);
   });
+
+  test("has a map whose points say what they are", async () => {
+    await opened("#/d/topk-64");
+    const map = page.locator("canvas[aria-label='Map of the features']");
+    await map.scrollIntoViewIfNeeded();
+    const box = (await map.boundingBox())!;
+    for (let i = 0; i < 400 && (await page.locator("figure .tip").count()) === 0; i++) {
+      await page.mouse.move(box.x + box.width * (0.3 + 0.02 * (i % 20)), box.y + box.height * (0.3 + 0.02 * Math.floor(i / 20)));
+    }
+    expect(await text("figure .tip")).toMatch(/^\d+ .*Density/);
+  });
 });
 
 describe("a feature of games", () => {

@@ -58,7 +58,7 @@ async function largest(run, column, n) {
   return found.slice(0, n).map((each) => each.trim());
 }
 
-await shot("runs", "#/?q=not+control");
+await shot("runs", "#/?q=not+control", { tall: 620 });
 if (games) {
   const at = `#/d/${games.path.replaceAll("/", ":")}`;
   const [best, second, third] = await largest(games, "auroc", 3);

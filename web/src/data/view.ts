@@ -17,6 +17,7 @@ export class View {
   #blocks = new Map<number, Promise<Block>>();
   #once = new Map<string, Promise<unknown>>();
   #pages: Ranged;
+  #rows: { tokens: Numbers; length: number } | null = null;
 
   private constructor(
     readonly run: string,
@@ -84,7 +85,7 @@ export class View {
     return this.value("strongest_token", feature) >= 0 ? `“${visible(String(this.shown("strongest_token", feature)), true)}”` : "";
   }
 
-  /** A feature's block, kept once read. */
+  /** A feature's block, kept once read, when the rows that its examples are from are there too. */
   block(feature: number): Promise<Block> {
     let found = this.#blocks.get(feature);
     if (!found) {
@@ -97,7 +98,7 @@ export class View {
   }
 
   async #block(feature: number): Promise<Block> {
-    const index = await this.#index();
+    const [index] = await Promise.all([this.#index(), this.#readRows()]);
     const [from, to] = [Number(index[feature]), Number(index[feature + 1])];
     return inflated<Block>(await this.#pages.read(from, to), this.#pages.url);
   }
@@ -111,14 +112,17 @@ export class View {
     });
   }
 
-  /** The held-out rows: tokens and kinds, each [G, S]. */
-  rows(): Promise<{ tokens: Numbers; kind: Numbers; length: number }> {
+  /** The tokens of a held-out row; there as soon as any block is. */
+  row(row: number): Numbers {
+    const { tokens, length } = this.#rows!;
+    return tokens.subarray(row * length, (row + 1) * length);
+  }
+
+  #readRows(): Promise<void> {
     return this.#kept("rows", async () => {
-      const found = await tensorsOf(this.run, "rows.safetensors");
-      const tokens = found.get("tokens");
-      const kind = found.get("kind");
-      if (!tokens || !kind) throw new Problem(`The view of ${this.run} is damaged: rows.safetensors lacks its arrays.`);
-      return { tokens: tokens.data, kind: kind.data, length: tokens.shape[1] };
+      const tokens = (await tensorsOf(this.run, "rows.safetensors")).get("tokens");
+      if (!tokens) throw new Problem(`The view of ${this.run} is damaged: rows.safetensors lacks its arrays.`);
+      this.#rows = { tokens: tokens.data, length: tokens.shape[1] };
     });
   }
 
