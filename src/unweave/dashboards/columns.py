@@ -103,10 +103,7 @@ def of_survey(found: Survey, norm: np.ndarray, agreement: np.ndarray, nearest: n
                 "top_token", found.top_token.astype(np.int32), "Commonest token", "",
                 "The token where it is most often active.", kind="token",
             ),
-            number(
-                "top_token_share", of_active, "At one token", "of its activity",
-                "How much of its activity is at its commonest token.",
-            ),
+            number("top_token_share", of_active, "At one token", "of its activity", "How much is at the commonest."),
         ]  # fmt: skip
     return made
 
