@@ -92,17 +92,21 @@ test("the next feature is there within a blink", async () => {
   await open(server.url, "#/d/topk-64/f/0");
   await feature(0);
   await page.waitForTimeout(500); // the next ones are fetched ahead
-  const next = await best(6, () =>
-    page.evaluate(async () => {
+  const next: [number, number][] = [];
+  for (let i = 0; i < 8; i++) {
+    next.push(await page.evaluate(async () => {
       const shown = (): string | undefined => document.querySelector("article")?.dataset.feature;
       const [before, began] = [shown(), performance.now()];
       document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "j", bubbles: true }));
-      while (shown() === before) await new Promise((resolve) => setTimeout(resolve));
-      const spent = performance.now() - began;
+      for (let i = 0; shown() === before; i++) await (i < 10 ? Promise.resolve() : new Promise((resolve) => setTimeout(resolve)));
+      const there = performance.now() - began;
+      await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+      const painted = performance.now() - began;
       await new Promise((resolve) => setTimeout(resolve, 300));
-      return spent;
-    }),
-  );
-  console.info(`next feature: ${next.toFixed(0)} ms`);
-  expect(next).toBeLessThan(500);
+      return [there, painted];
+    }));
+  }
+  const [there, painted] = [0, 1].map((which) => next.map((each) => each[which]).sort((a, b) => a - b)[4]);
+  console.info(`next feature: there after ${there.toFixed(0)} ms, painted after ${painted.toFixed(0)}`);
+  expect(painted).toBeLessThan(500);
 });

@@ -54,13 +54,22 @@ class App {
     }
     return names;
   });
+  // Of the address, the parts that much hangs on, each by itself: a string that stays the same makes nothing anew, and so
+  // another feature neither sorts the table again nor renders its rows.
+  #q = $derived(this.route.query.q ?? "");
+  sort = $derived(this.route.query.sort ?? "");
+  #pin = $derived(this.route.query.pin ?? "");
+  /** The feature that is shown, -1 on other pages. */
+  shown = $derived(this.route.page === "feature" ? this.route.feature : -1);
+  #run = $derived(this.route.run);
+  #search = $derived(route.search(this.#next({ page: "feature", feature: -1 }).query));
   #fields = $derived(this.view ? fieldsOf(this.view, this.said, this.names, this.xy) : null);
   #found = $derived.by(() => this.#order());
   /** The features of the table, in its order. */
   rows = $derived(this.#found.rows);
   queryProblem = $derived(this.#found.problem);
   place = $derived(this.rows.indexOf(this.route.feature));
-  pins = $derived(pinned(this.route.query.pin));
+  pins = $derived(pinned(this.#pin));
   live = $derived(this.runs?.live ?? false);
   lab = $derived(this.runs?.lab ?? false);
 
@@ -75,11 +84,10 @@ class App {
 
   #order(): { rows: Uint32Array; problem: string } {
     if (!this.view || !this.#fields) return { rows: new Uint32Array(), problem: "" };
-    const { q = "", sort = "" } = this.route.query;
     try {
-      return { rows: order(this.view.n, this.#fields, q, sort), problem: "" };
+      return { rows: order(this.view.n, this.#fields, this.#q, this.sort), problem: "" };
     } catch (error) {
-      return { rows: order(this.view.n, this.#fields, "", sort), problem: (error as Error).message };
+      return { rows: order(this.view.n, this.#fields, "", this.sort), problem: (error as Error).message };
     }
   }
 
@@ -99,6 +107,11 @@ class App {
 
   link(to: To): string {
     return route.write(this.#next(to));
+  }
+
+  /** A feature's address: `link` for the many rows of a table. */
+  row(feature: number): string {
+    return route.path({ page: "feature", run: this.#run, feature }) + this.#search;
   }
 
   #at(hash: string, replace: boolean): void {
@@ -227,7 +240,7 @@ class App {
   }
 }
 
-function pinned(text = ""): number[] {
+function pinned(text: string): number[] {
   return [...new Set(text.split(",").filter((part) => /^\d+$/.test(part)).map(Number))];
 }
 

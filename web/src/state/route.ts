@@ -31,14 +31,22 @@ export function read(hash: string): Route {
 }
 
 /** The address of a route; what is empty is left out. */
-export function write({ page, run, feature, query }: Route): string {
-  const place = `/d/${run.split("/").map(encodeURIComponent).join(":")}`;
-  const path =
-    page === "runs" ? "/" : page === "compare" ? "/compare" : page === "dictionary" ? place
-    : page === "feature" ? `${place}/f/${feature}` : `${place}/${page}`;
-  const said = Object.entries(query).filter(([, value]) => value !== "");
-  const text = said.map(([name, value]) => `${name}=${plain(value)}`).join("&");
-  return `#${path}${text ? `?${text}` : ""}`;
+export function write(route: Route): string {
+  return path(route) + search(route.query);
+}
+
+export function path({ page, run, feature }: Omit<Route, "query">): string {
+  const place = `#/d/${run.split("/").map(encodeURIComponent).join(":")}`;
+  if (page === "runs") return "#/";
+  if (page === "compare") return "#/compare";
+  if (page === "dictionary") return place;
+  return page === "feature" ? `${place}/f/${feature}` : `${place}/${page}`;
+}
+
+/** What follows the path, with its question mark. */
+export function search(query: Record<string, string>): string {
+  const text = Object.entries(query).filter(([, value]) => value !== "").map(([name, value]) => `${name}=${plain(value)}`);
+  return text.length > 0 ? `?${text.join("&")}` : "";
 }
 
 function decode(text: string): string {
