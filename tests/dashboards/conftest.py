@@ -1,13 +1,27 @@
-"""The two runs of `tiny_runs`, anew for every test."""
+"""The two runs of `tiny_runs`, anew for every test; builders that work in small parts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import tiny_runs
 
+from unweave.dashboards import collect
 from unweave.runs import Run
+
+
+@pytest.fixture(scope="module")
+def small_parts() -> Iterator[None]:
+    """Several parts, batches and blocks where otherwise there would be one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(collect, "PART", 7)
+        patch.setattr(collect, "_BATCH", 100)
+        patch.setattr(collect, "_BLOCK", 16)
+        for module in ("build", "neighbours", "pages"):
+            patch.setattr(f"unweave.dashboards.{module}.BLOCK", 8)
+        yield
 
 
 @pytest.fixture

@@ -1,15 +1,10 @@
-"""A view against one made position by position; that chunks, interruptions and kills change no byte of it."""
+"""A view against one made position by position."""
 
 from __future__ import annotations
 
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,26 +16,15 @@ from tiny_runs import DEAD, F, evaluate, games_run, text_run
 
 from unweave import files
 from unweave.activations.corpus import corpus
-from unweave.dashboards import collect
+from unweave.dashboards import kinds
 from unweave.dashboards.build import build
-from unweave.dashboards.columns import add_column
 from unweave.dashboards.effects import effects
 from unweave.dashboards.reading import View
 from unweave.runs import Run
 
 ROWS = 20
 
-
-@pytest.fixture(autouse=True, scope="module")
-def small() -> Iterator[None]:
-    """Several parts, batches and blocks where otherwise there would be one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(collect, "PART", 7)
-        patch.setattr(collect, "_BATCH", 100)
-        patch.setattr(collect, "_BLOCK", 16)
-        for module in ("build", "neighbours", "pages"):
-            patch.setattr(f"unweave.dashboards.{module}.BLOCK", 8)
-        yield
+pytestmark = pytest.mark.usefixtures("small_parts")
 
 
 @dataclass
@@ -53,7 +37,7 @@ class Made:
 
 
 @pytest.fixture(scope="module", params=["games", "text"])
-def made(request: pytest.FixtureRequest, small: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+def made(request: pytest.FixtureRequest, small_parts: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     folder = tmp_path_factory.mktemp(request.param)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNWEAVE_CACHE", str(folder / "cache"))
@@ -190,6 +174,19 @@ def test_tokens_are_those_where_it_fires_most(made: Made) -> None:
             assert strongest.tokens[strongest.at] == view.column("strongest_token")[feature]
 
 
+def test_kinds_of_tokens_are_counted(made: Made) -> None:
+    view, plain = made.view, made.plain
+    if view.kind == "games":
+        assert view.manifest["kinds"] == []
+        return
+    kind = kinds.of(plain.subject.tokenizer, plain.subject.alphabet.size)
+    assert view.manifest["kinds"] == list(kinds.KINDS)
+    total = Counter(kind[plain.tokens[r][s]] for r, s in plain.at)
+    for feature in range(F):
+        own = Counter(kind[plain.tokens[r][s]] for n, _ in plain.entries(feature) for r, s in [plain.at[n]])
+        assert view.block(feature)["kinds"] == [[own[i], total[i]] for i in range(len(kinds.KINDS))]
+
+
 def test_effects_on_the_tokens_that_come_next(made: Made) -> None:
     view, plain = made.view, made.plain
     if view.kind == "games":
@@ -206,6 +203,14 @@ def test_effects_on_the_tokens_that_come_next(made: Made) -> None:
         largest, ids = effect[feature].topk(10)
         assert [id for id, _ in block["logits"]["top"]] == ids.tolist()
         assert all(close(value, float(v)) for (_, value), v in zip(block["logits"]["top"], largest, strict=True))
+        low, high = effect[feature].min(), effect[feature].max()
+        histogram = block["logits"]["histogram"]
+        assert close(histogram["low"], float(low))
+        assert close(histogram["high"], float(high))
+        part = ((effect[feature] - low) / (high - low) * 40).long().clamp(max=39)
+        near = [sum(histogram["counts"][:i]) - int((part < i).sum()) for i in range(41)]
+        assert max(map(abs, near)) <= 1, "but for a value on an edge"
+        assert sum(histogram["counts"]) == effect.shape[1]
         for example in block["examples"]:
             ids, n = plain.tokens[example["row"]], plain.lengths[example["row"]]
             for (at, value), added in zip(example["row_values"], example["next"], strict=True):
@@ -244,76 +249,6 @@ def test_neighbours_are_the_nearest_and_the_most_often_together(made: Made) -> N
         ]
         expected = sorted(lift for lift in apart if lift < 1)[:8]
         assert [lift for _, _, lift in near["apart"]] == pytest.approx(expected, rel=1e-3)
-
-
-def everything(view: View) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(view.folder.iterdir()) if path.is_file()}
-
-
-@pytest.mark.parametrize("kind", ["games", "text"])
-def test_chunks_and_interruptions_change_no_byte(kind: str, tmp_path: Path, cache: None) -> None:
-    run = (games_run if kind == "games" else text_run)(tmp_path)
-    whole = everything(build(run, n_rows=ROWS))
-    assert everything(build(run, n_rows=ROWS, chunk=8, rebuild=True)) == whole
-    (run.folder / "view" / "manifest.json").unlink()
-    for stop in (1, 2, 5, 6):
-        with pytest.raises(KeyboardInterrupt):
-            build(run, n_rows=ROWS, chunk=8, rebuild=stop == 1, on_progress=after(stop))
-        with pytest.raises(FileNotFoundError, match="is not finished: `unweave view"):
-            View(run.folder)
-    assert everything(build(run, n_rows=ROWS, chunk=8)) == whole
-
-
-def after(n: int) -> Callable[[str, int, int], None]:
-    """Stops a build at its n-th report."""
-    left = n
-
-    def stop(what: str, done: int, of: int) -> None:
-        nonlocal left
-        left -= 1
-        if not left:
-            raise KeyboardInterrupt
-
-    return stop
-
-
-def test_a_killed_build_goes_on_where_it_was(tmp_path: Path) -> None:
-    run = games_run(tmp_path)
-    whole = everything(build(run, n_rows=90, chunk=64))
-    program = (
-        "import sys, torch; torch.set_num_threads(1); from unweave.runs import Run; "
-        "from unweave.dashboards import collect; collect.PART, collect._BATCH, collect._BLOCK = 7, 100, 16; "
-        "from unweave.dashboards.build import build; "
-        f"build(Run({str(run.folder)!r}), n_rows=90, rebuild=True, on_progress=lambda *a: print(*a, flush=True))"
-    )
-    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert child.stdout
-    for _ in range(5):
-        child.stdout.readline()
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
-    before = {path.name: path.stat().st_mtime_ns for path in (run.folder / "view" / ".build").glob("codes-*")}
-    assert 5 <= len(before) < 13
-    (run.folder / "view" / "manifest.json").unlink()
-    view = build(run, n_rows=90, chunk=64)
-    assert everything(view) == whole
-
-
-def test_a_view_that_is_current_is_left_as_it_is(games: Run) -> None:
-    view = build(games, n_rows=ROWS)
-    stamp = (view.folder / "pages.bin").stat().st_mtime_ns
-    time.sleep(0.01)
-    build(games, n_rows=ROWS)
-    assert (view.folder / "pages.bin").stat().st_mtime_ns == stamp
-    assert view.stale() == ""
-    evaluate(games)
-    assert "evaluated since" in view.stale()
-    assert (build(games, n_rows=ROWS).folder / "pages.bin").stat().st_mtime_ns != stamp
-    add_column(games.folder, "mine", np.arange(F))
-    build(games, n_rows=12)
-    assert len(View(games.folder).rows) == 12
-    assert View(games.folder).column("mine").tolist() == list(range(F))
 
 
 def test_an_evaluation_names_features(games: Run) -> None:

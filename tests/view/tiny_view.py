@@ -29,6 +29,6 @@ def write_view(run: Path, n: int = 3) -> Path:
     fixed = ("pages.bin", "pages.idx", "tokens.json")
     about = {name: {"bytes": (view / name).stat().st_size, "sha256": files.sha256(view / name)} for name in fixed}
     made = {"hash": "0", "dictionary": files.sha256(run / "sae.safetensors"), "evaluation": None}
-    manifest = {"version": "unweave.view/1", "kind": "text", "d_sae": n, "made": made, "files": about, "columns": []}
+    manifest = {"version": "unweave.view/2", "kind": "text", "d_sae": n, "made": made, "files": about, "columns": []}
     files.write_json(view / "manifest.json", manifest)
     return run

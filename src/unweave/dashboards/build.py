@@ -17,7 +17,7 @@ import numpy as np
 import unweave.evaluation.ground_truth as ground_truth
 from unweave import files
 from unweave.activations.corpus import corpus
-from unweave.dashboards import boards, columns
+from unweave.dashboards import boards, columns, kinds
 from unweave.dashboards.collect import Collected, collect
 from unweave.dashboards.effects import DIRECT, effects
 from unweave.dashboards.examples import GROUPS
@@ -78,13 +78,18 @@ def build(
     about = {"made": made, "rows": n_rows, "seed": seed, "site": site, "fingerprint": of.fingerprint}
     aside = folder / ".build"
     with files.held(aside):
+        if (aside / "manifest.json").is_file():  # whole, and stopped while it was being put in place
+            _put_in_place(aside, folder)
+        if not rebuild and (view := _current(folder, made, n_rows, seed)):
+            return view
         _clear(aside, about, rebuild)
         held = hold_out(of, subject.n_positions, n_rows, seed)
         added = columns.added(folder, made["dictionary"])
         work = _Work(run, dictionary, subject, site, held, aside, added, on_progress)
         manifest = work.make(chunk) | {"made": made}
         manifest["data"] = _data(config.data.text, held, n_rows, seed, of.fingerprint)
-        _put_in_place(aside, folder, manifest)
+        files.write_json(aside / "manifest.json", manifest)
+        _put_in_place(aside, folder)
     return View(folder)
 
 
@@ -164,6 +169,9 @@ class _Work:
             effects(self.subject, self._target, self.held.rows[:_SAMPLE], moves),
             truth,
             boards.mirrors(found.board, BLOCK) if found.board is not None else None,
+            kinds.of(self.subject.tokenizer, self.subject.alphabet.size)
+            if isinstance(self.subject, ReadsText)
+            else None,
         )
 
     @property
@@ -222,6 +230,7 @@ class _Work:
             "window": {"before": BEFORE, "after": AFTER},
             "effects": None if pages.effects is None else DIRECT,
             "symmetries": boards.SYMMETRIES if self.held.kind == "games" else [],
+            "kinds": [] if pages.kinds is None else list(kinds.KINDS),
             "files": {
                 name: {"bytes": (self.aside / name).stat().st_size, "sha256": files.sha256(self.aside / name)}
                 for name in fixed
@@ -238,17 +247,20 @@ def _join(path: Path, parts: list[tuple[Path, int]]) -> None:
                 shutil.copyfileobj(held, out)
 
 
-def _put_in_place(aside: Path, folder: Path, manifest: dict[str, Any]) -> None:
-    """Until all files are there, there is no manifest, so that nobody reads old and new ones together."""
+def _put_in_place(aside: Path, folder: Path) -> None:
+    """Until all files are there, there is no manifest, so that nobody reads old and new ones together. Stopped in the
+    midst, and called again, it goes on."""
+    manifest = files.read_json(aside / "manifest.json")
     (folder / "manifest.json").unlink(missing_ok=True)
     made = [*manifest["files"], "columns.safetensors"]
     for name in made:
-        os.replace(aside / name, folder / name)
+        if (aside / name).exists():
+            os.replace(aside / name, folder / name)
     for name in {"truth.safetensors", "tokens.json"} - set(made):
         (folder / name).unlink(missing_ok=True)
     _keep_labels(folder / "labels.json", aside / "labels.json")
     (folder / "notes.jsonl").touch()
-    files.write_json(folder / "manifest.json", manifest)
+    os.replace(aside / "manifest.json", folder / "manifest.json")
     for path in aside.iterdir():
         if path.name != ".lock":
             path.unlink()

@@ -16,13 +16,14 @@ from unweave.dashboards.collect import Collected
 from unweave.dashboards.effects import Effects
 from unweave.dashboards.examples import Entries, all_rounded, choose, rounded
 from unweave.dashboards.held import HeldOut
+from unweave.dashboards.kinds import KINDS
 from unweave.dashboards.neighbours import BLOCK, Directions, neighbours
 from unweave.dashboards.survey import Survey, chunks, places, token_counts
 from unweave.othello.tokens import SQUARES
 
 PER_OCTAVE = 4
 _QUANTILES = np.linspace(0, 1, 11)
-_TOKENS, _LOGITS = 20, 10
+_TOKENS, _LOGITS, _PARTS = 20, 10, 40
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,10 @@ class Truth:
 
 @dataclass(frozen=True)
 class Pages:
-    """All that blocks are made from. mirrors: the features whose boards are this one's mirrored, and how much."""
+    """All that blocks are made from.
+
+    mirrors: the features whose boards are this one's mirrored, and how much; kinds: of a text's tokens, `[V]`.
+    """
 
     collected: Collected
     held: HeldOut
@@ -46,6 +50,7 @@ class Pages:
     effects: Effects | None
     truth: Truth | None
     mirrors: tuple[np.ndarray, np.ndarray] | None
+    kinds: np.ndarray | None
 
     def blocks(self, start: int, stop: int) -> Iterator[bytes]:
         """The gzipped blocks of the features from start to stop."""
@@ -60,8 +65,9 @@ class Pages:
             if token_totals is None:
                 block |= self._on_board(start + own)
             else:
-                ids, counts = (each[:_TOKENS] for each in token_counts(columns, own, self.held))
-                block["tokens"] = np.stack([ids, counts, token_totals[ids]], 1).tolist()
+                ids, counts = token_counts(columns, own, self.held)
+                block["tokens"] = np.stack([ids, counts, token_totals[ids]], 1)[:_TOKENS].tolist()
+                block["kinds"] = self._by_kind(ids, counts)
                 if effect is not None:
                     self._follow(block["examples"], effect)
             text = json.dumps(block, separators=(",", ":"), allow_nan=False)
@@ -80,6 +86,12 @@ class Pages:
             "examples": examples,
             "groups": groups,
         }
+
+    def _by_kind(self, ids: np.ndarray, counts: np.ndarray) -> list[list[int]]:
+        """Of each kind of token, how often it is active there, and how often there is one."""
+        assert self.kinds is not None
+        own = np.bincount(self.kinds[ids], counts, len(KINDS)).astype(np.int64)
+        return np.stack([own, np.bincount(self.kinds[self.held.tokens], minlength=len(KINDS))], 1).tolist()
 
     def _follow(self, examples: list[dict[str, Any]], effect: np.ndarray) -> None:
         """Enter what the feature adds, wherever it is active in an example's row, to the logit of the token that comes
@@ -124,7 +136,8 @@ class Pages:
                         values[square] = value
                     yield of.numpy(), {"values": values, **spread}
                 else:
-                    yield of.numpy(), {"top": _extreme(of, True), "bottom": _extreme(of, False), **spread}
+                    ends = {"top": _extreme(of, True), "bottom": _extreme(of, False)}
+                    yield of.numpy(), {**ends, "histogram": _histogram(of.numpy()), **spread}
 
 
 def bins(values: np.ndarray) -> dict[str, Any] | None:
@@ -141,6 +154,12 @@ def spread_of_effects(effects: Effects, W_dec: Tensor) -> np.ndarray:
     """`[F] float32`: the standard deviation of each feature's effects over the tokens."""
     parts = [effects.of(W_dec[a:b]).std(1, correction=0).float().numpy() for a, b in chunks(len(W_dec), BLOCK)]
     return np.concatenate(parts)
+
+
+def _histogram(values: np.ndarray) -> dict[str, Any]:
+    """How many values lie in each of equal parts between the least and the most."""
+    counts, edges = np.histogram(values, _PARTS)
+    return {"low": rounded(edges[0].item()), "high": rounded(edges[-1].item()), "counts": counts.tolist()}
 
 
 def _extreme(of: Tensor, largest: bool) -> list[list[int | float]]:

@@ -17,7 +17,7 @@ import numpy as np
 from unweave import files
 from unweave.dashboards import notes
 
-VERSION = "unweave.view/1"
+VERSION = "unweave.view/2"
 
 _AGAIN = "make it anew with `unweave view {} --rebuild`"
 
