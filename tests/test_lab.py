@@ -86,6 +86,7 @@ def test_activations_of_a_text(labs: dict[str, Lab]) -> None:
     assert found["features"][0]["values"][0] == 0, "the first position is not measured"
     assert found["features"][0]["pre"][0] is None
     assert found["top"][0] == []
+    assert lab.activations({"tokens": rows.tokens[0].tolist(), "features": [5]}) == found
 
 
 def test_predictions(labs: dict[str, Lab]) -> None:
@@ -114,6 +115,11 @@ def test_steering_is_the_intervention(labs: dict[str, Lab], kind: str) -> None:
     close(found["kl"], expected.kl[0])
     assert max(found["kl"]) > 0.01
     assert found["before"]["next"] == lab.run(given)["next"]
+    for side, log_probs in (("before", expected.before), ("after", expected.after)):
+        *losses, last = found[side]["loss"]
+        assert last is None, "nothing comes after the last position"
+        close(losses, torch.stack([-log_probs[0, at, token] for at, token in enumerate(rows.tokens[0, 1:])]))
+    assert found["before"]["loss"] != found["after"]["loss"]
     assert [each["feature"] for each in found["edited"]] == [7, 5]
     close(found["edited"][1]["before"], expected.codes_before[0, :, 1])
     close(found["edited"][1]["after"], expected.codes_after[0, :, 1])
@@ -146,7 +152,10 @@ def test_steering_is_the_intervention(labs: dict[str, Lab], kind: str) -> None:
         ("games", "steer", {"game": GAME, "edits": [], "at": [9]}, "there is no position 9"),
         ("games", "steer", {"game": GAME, "edits": [], "sweep": [1]}, "a sweep needs a change with a value"),
         ("text", "run", {"game": GAME}, "this subject reads text"),
-        ("text", "run", {"text": "cat " * 100}, "the subject takes 24 at most"),
+        ("text", "run", {"text": "cat " * 100}, "the subject takes 1 to 24"),
+        ("text", "run", {"tokens": []}, "this text has 0 tokens"),
+        ("text", "run", {"tokens": [1, 10**6]}, "there is no token 1000000"),
+        ("text", "run", {"tokens": [1.5]}, "tokens should be a list of numbers"),
         ("text", "steer", {"text": TEXT, "edits": [], "generate": 1000}, "generate is a number from 0 to 200"),
         ("text", "steer", {"text": TEXT, "edits": [], "generate": 1, "seed": "a"}, "temperature and seed are numbers"),
     ],

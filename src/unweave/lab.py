@@ -21,6 +21,7 @@ from unweave.rows import Rows
 from unweave.runs import Run
 from unweave.subject import joined, load
 from unweave.subject.base import ReadsText, Subject
+from unweave.text.tokenizer import Tokenizer
 
 _TOP, _MOST = 10, 100  # features or tokens that are named unless asked, and at most
 _GENERATED, _SWEPT = 200, 50  # at most
@@ -99,8 +100,10 @@ class Lab:
         changes = [_change(each) for each in _list(asked.get("edits"), dict, "edits")]
         at = _where(asked.get("at", "all"), len(given.shown))
         found = self.intervention.run(given.rows, changes, at)
-        before: dict[str, Any] = {"next": self._next(found.before[0], top)}
-        after: dict[str, Any] = {"next": self._next(found.after[0], top)}
+        before, after = (
+            {"next": self._next(each[0], top), "loss": _losses(each[0], given.rows.tokens[0])}
+            for each in (found.before, found.after)
+        )
         if isinstance(self.subject, ReadsText) and (n := _number(asked, "generate", 0, _GENERATED)):
             before["text"], after["text"] = (self._continued(given, each, n, at, asked) for each in ([], changes))
         answer = {
@@ -143,6 +146,8 @@ class Lab:
     def _input(self, asked: dict[str, Any]) -> Input:
         """The row that was asked about. Raises ValueError for anything but what the subject reads."""
         if isinstance(self.subject, ReadsText):
+            if "tokens" in asked:
+                return self._tokens(self.subject, _list(asked["tokens"], int, "tokens"))
             return self._text(self.subject, asked.get("text"))
         if "moves" in asked:
             return self._game([int(move) for move in _list(asked["moves"], int, "moves")])
@@ -171,15 +176,23 @@ class Lab:
         of = subject.tokenizer
         start = of.bos if of.bos is not None else of.eos
         before = list(of.prefix) or ([] if start is None else [start])
-        ids = before + of.encode([text])[0]
-        if len(ids) > subject.n_positions:
-            raise ValueError(f"this text has {len(ids)} tokens: the subject takes {subject.n_positions} at most")
+        return self._tokens(subject, before + of.encode([text])[0])
+
+    def _tokens(self, subject: ReadsText, ids: list[int]) -> Input:
+        of, size = subject.tokenizer, subject.alphabet.size
+        if not 0 < len(ids) <= subject.n_positions:
+            raise ValueError(f"this text has {len(ids)} tokens: the subject takes 1 to {subject.n_positions}")
+        if wrong := [id for id in ids if not 0 <= id < size]:
+            raise ValueError(f"there is no token {wrong[0]}: they run from 0 to {size - 1}")
         row = torch.tensor([ids])
         there = torch.ones_like(row, dtype=torch.bool)
         learn = there & ~torch.isin(row, torch.tensor(of.specials, dtype=torch.int64))
         learn[:, 0] = False
         return Input(
-            Rows(row, there, there if self.config.data.specials else learn), ids, [of.piece(id) for id in ids], None
+            Rows(row, there, there if self.config.data.specials else learn),
+            ids,
+            [_piece(of, id) for id in ids],
+            None,
         )
 
     def _next(self, log_probs: Tensor, top: int) -> list[list[Any]]:
@@ -194,7 +207,7 @@ class Lab:
         of = self.subject.tokenizer
         values, ids = probabilities.topk(min(top, probabilities.shape[1]), dim=1)
         return [
-            [[id, of.piece(id) if id < of.size else str(id), _short(p)] for id, p in zip(*row, strict=True)]
+            [[id, _piece(of, id), _short(p)] for id, p in zip(*row, strict=True)]
             for row in zip(ids.tolist(), values.tolist(), strict=True)
         ]
 
@@ -236,6 +249,17 @@ def _where(asked: Any, length: int) -> Tensor | None:
     where = torch.zeros(1, length, dtype=torch.bool)
     where[0, positions] = True
     return where
+
+
+def _piece(of: Tokenizer, id: int) -> str:
+    """What a token is called; some subjects' alphabets are larger than their tokenizers'."""
+    return of.piece(id) if id < of.size else str(id)
+
+
+def _losses(log_probs: Tensor, tokens: Tensor) -> list[float | None]:
+    """How surprising the token after each position is, in nats; None after the last. log_probs: `[S, V]`."""
+    told = log_probs[:-1].gather(1, tokens[1:, None])[:, 0]
+    return [*_all_short(-told), None]
 
 
 def _number(asked: dict[str, Any], name: str, default: int, most: int) -> int:

@@ -77,7 +77,7 @@ function write({ folder, manifest, columns, blocks, features, rows, extra }: Wri
     Object.fromEntries(columns.map(([column, data]) => [column.name, { dtype: column.dtype, shape: [features], data }])),
   );
   files["manifest.json"] = JSON.stringify({
-    version: "unweave.view/1", target: "", d_in: 128, d_sae: features,
+    version: "unweave.view/2", target: "", d_in: 128, d_sae: features,
     made: { hash: "1f0c9a77", dictionary: "d".repeat(64), evaluation: null },
     bins: { per_octave: PER_OCTAVE }, window: { before: 12, after: 6 },
     effects: { kind: "direct", title: "Direct effect on the logits", help: "Decoder row times the unembedding." },

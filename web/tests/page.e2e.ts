@@ -246,6 +246,16 @@ describe("the lab", () => {
   });
 });
 
+test.each([["games", "#/d/topk-64/f/19"], ["text", "#/d/words/f/2"]])("of %s: what ablating a feature does to each loss", async (kind, hash) => {
+  await opened(hash);
+  await page.click("button:has-text('Run the model')");
+  await page.waitForSelector("svg[aria-label='KL by the strength it is clamped to']");
+  const said = await page.locator(".tokens span[title$=' nats']").evaluateAll((all) => all.map((each) => [each.className, (each as HTMLElement).title]));
+  expect(said.length).toBeGreaterThan(8);
+  expect(said[0][1]).toMatch(kind === "games" ? /^[a-h][1-8]: 0 nats$/ : /: [+−0-9.]+ nats$/);
+  for (const sign of ["plus", "minus"]) expect(said.some(([look]) => look.includes(sign))).toBe(true);
+});
+
 describe("a link", () => {
   test("shows the same in a new tab", async () => {
     await opened("#/d/topk-64/f/19?sort=-max");

@@ -57,7 +57,7 @@ async function answer(folder: string, request: IncomingMessage, response: Server
     appendFileSync(join(folder, "data", ...rest, "notes.jsonl"), JSON.stringify(event) + "\n");
     return say(201, event);
   }
-  if (body.moves?.length > 59) return say(400, { error: "A game has at most 60 moves." });
+  if (body.moves?.length > 60) return say(400, { error: "A game has at most 60 moves." });
   const run = rest.at(-1) === "steer" ? steer : activations;
   return say(200, run(body));
 }
@@ -65,13 +65,14 @@ async function answer(folder: string, request: IncomingMessage, response: Server
 interface Asked {
   moves?: number[];
   text?: string;
+  tokens?: number[];
   features?: number[];
   edits?: Edit[];
   sweep?: number[];
 }
 
 /** A feature of games fires where its square is mine, one of text where its number divides the token's length. */
-function read({ moves, text }: Asked): { tokens: number[]; pieces: string[]; fires: (id: number, at: number) => number; legal: number[][] } {
+function read({ moves, text, tokens: ids }: Asked): { tokens: number[]; pieces: string[]; fires: (id: number, at: number) => number; legal: number[][] } {
   if (moves) {
     const boards = rules.replay(moves).slice(1);
     const own = (at: rules.Position): number => (at.black ? rules.BLACK : rules.WHITE);
@@ -80,8 +81,8 @@ function read({ moves, text }: Asked): { tokens: number[]; pieces: string[]; fir
       fires: (id, at) => (boards[at].discs[id] === own(boards[at]) ? 1 + (id % 5) + at / 20 : 0),
     };
   }
-  const pieces = (text ?? "").match(/\s*\S+|\s+/g) ?? [];
-  return { tokens: pieces.map((piece) => piece.length), pieces, legal: [], fires: (id, at) => (id < 32 && pieces[at].length % (id + 1) === 0 ? 1 + id / 8 : 0) };
+  const pieces = ids?.map(String) ?? (text ?? "").match(/\s*\S+|\s+/g) ?? [];
+  return { tokens: ids ?? pieces.map((piece) => piece.length), pieces, legal: [], fires: (id, at) => (id < 32 && pieces[at].length % (id + 1) === 0 ? 1 + id / 8 : 0) };
 }
 
 function activations(body: Asked): object {
@@ -104,10 +105,11 @@ function steer(body: Asked): object {
       legal[at].forEach((s, i) => (squares[s] = i === 0 ? 1 / legal[at].length + shift / 2 : (1 - 1 / legal[at].length - shift / 2) / (legal[at].length - 1 || 1)));
       return squares;
     });
+  const loss = (more: number): (number | null)[] => tokens.map((_, i) => (i === tokens.length - 1 ? null : 2 + more * Math.sin(i)));
   return {
     kind: body.moves ? "games" : "text", tokens, pieces, ...(body.moves ? { legal } : {}),
-    before: { next: next(0), ...(body.moves ? {} : { text: " sat on the mat" }) },
-    after: { next: next(moved), ...(body.moves ? {} : { text: " went home" }) },
+    before: { next: next(0), loss: loss(0), ...(body.moves ? {} : { text: " sat on the mat" }) },
+    after: { next: next(moved), loss: loss(1), ...(body.moves ? {} : { text: " went home" }) },
     kl: tokens.map((_, i) => moved * (0.2 + (i % 7) / 7)),
     edited: (body.edits ?? []).map((edit) => ({ feature: edit.feature, before: tokens.map((_, at) => fires(edit.feature, at)), after: tokens.map(() => edit.value ?? 0) })),
     ...(body.sweep ? { sweep: body.sweep.map((value) => ({ value, kl: 0.05 * (value - 2) ** 2, next: [] })) } : {}),

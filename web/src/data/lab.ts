@@ -2,8 +2,8 @@
 
 import { post } from "./files";
 
-/** A game as a list of squares, or a text. */
-export type Input = { moves: number[] } | { text: string };
+/** A game as a list of squares, or a text, or a text's tokens. */
+export type Input = { moves: number[] } | { text: string } | { tokens: number[] };
 
 export interface Edit {
   feature: number;
@@ -24,13 +24,20 @@ export interface Activations {
   features: { id: number; values: number[]; pre: (number | null)[] }[];
 }
 
+/** What is predicted at each position, the loss of what comes there (in nats; null after the last), how a text goes on. */
+export interface Side {
+  next: Next[];
+  loss: (number | null)[];
+  text?: string;
+}
+
 export interface Steered {
   kind: "games" | "text";
   tokens: number[];
   pieces: string[];
   legal?: number[][];
-  before: { next: Next[]; text?: string };
-  after: { next: Next[]; text?: string };
+  before: Side;
+  after: Side;
   kl: number[];
   edited: { feature: number; before: number[]; after: number[] }[];
   sweep?: { value: number; kl: number; next: Next }[];

@@ -7,7 +7,7 @@ import type { Block, Column, Label, Manifest, Note } from "./types";
 import * as notes from "./notes";
 import { Pieces, visible } from "./pieces";
 
-const VERSION = "unweave.view/1";
+const VERSION = "unweave.view/2";
 
 export class View {
   readonly n: number;
@@ -17,7 +17,7 @@ export class View {
   #blocks = new Map<number, Promise<Block>>();
   #once = new Map<string, Promise<unknown>>();
   #pages: Ranged;
-  #rows: { tokens: Numbers; length: number } | null = null;
+  #rows: { tokens: Numbers; kind: Numbers; length: number } | null = null;
 
   private constructor(
     readonly run: string,
@@ -112,17 +112,20 @@ export class View {
     });
   }
 
-  /** The tokens of a held-out row; there as soon as any block is. */
+  /** The tokens of a held-out row, without what fills it up; there as soon as any block is. */
   row(row: number): Numbers {
-    const { tokens, length } = this.#rows!;
-    return tokens.subarray(row * length, (row + 1) * length);
+    const { tokens, kind, length } = this.#rows!;
+    let to = (row + 1) * length;
+    while (to > row * length && kind[to - 1] === 0) to--;
+    return tokens.subarray(row * length, to);
   }
 
   #readRows(): Promise<void> {
     return this.#kept("rows", async () => {
-      const tokens = (await tensorsOf(this.run, "rows.safetensors")).get("tokens");
-      if (!tokens) throw new Problem(`The view of ${this.run} is damaged: rows.safetensors lacks its arrays.`);
-      this.#rows = { tokens: tokens.data, length: tokens.shape[1] };
+      const held = await tensorsOf(this.run, "rows.safetensors");
+      const [tokens, kind] = [held.get("tokens"), held.get("kind")];
+      if (!tokens || !kind) throw new Problem(`The view of ${this.run} is damaged: rows.safetensors lacks its arrays.`);
+      this.#rows = { tokens: tokens.data, kind: kind.data, length: tokens.shape[1] };
     });
   }
 
