@@ -244,7 +244,7 @@ export function games(folder: string, features = 64, seed = 1, rowsN = 40): void
     manifest: {
       kind: "games", run: "games", subject: "othello()", site: "mlp_in.1", method: "topk(k=16)",
       data: { what: "games", split: "test", seed: 1, asked: rowsN, rows: rowsN, positions, length: S, text: null },
-      summary: { l0: 15.9, alive: features - 1, dead: 1 }, scores: SCORES, symmetries,
+      summary: { l0: 15.9, alive: features - 1, dead: 1 }, scores: SCORES, symmetries, kinds: [],
     },
     columns: [
       [COLUMNS.density, numbers((list) => list.length / positions)],
@@ -294,6 +294,8 @@ const SCORES = {
 
 const WORDS = ["<|end|>", "The", " cat", " sat", " on", " the", " mat", ".", "\n", " Caf", "\u00c3", "\u00a9", " <script>alert(1)</script>", "  ", " dog", " ran", "\tif", " x", " =", " 1"];
 
+const KINDS: [string, number[]][] = [["begins a word", [1, 2, 3, 4, 5, 6, 9, 12, 14, 15, 16, 17]], ["number", [19]], ["punctuation", [7, 18]], ["blank", [8, 13]], ["part of a character", [10, 11]]];
+
 export function text(folder: string, features = 32, seed = 2): void {
   const draw = random(seed);
   const length = 48;
@@ -320,11 +322,12 @@ export function text(folder: string, features = 32, seed = 2): void {
   const blocks = fired.map((list, f) => {
     const block = blockOf(f, list, positions, length, features, draw);
     const logit = (sign: number) => Array.from({ length: 10 }, (_, i) => [(f + i * 3 + (sign > 0 ? 1 : 2)) % V, sign * (2 - i / 6)] as [number, number]);
-    block.logits = { top: logit(1), bottom: logit(-1), sd: 0.2 };
+    block.logits = { top: logit(1), bottom: logit(-1), histogram: { low: -2, high: 2, counts: Array.from({ length: 40 }, (_, i) => Math.round(6 * Math.exp(-(((i - 20) / 6) ** 2)))) }, sd: 0.2 };
     const by = new Map<number, number>();
     for (const [row, at] of list) by.set(tokens[row * length + at], (by.get(tokens[row * length + at]) ?? 0) + 1);
     block.tokens = [...by].sort((a, b) => b[1] - a[1]).slice(0, 10).map(([id, n]) => [id, n, counts[id]]);
-    return block;
+    const kinds = KINDS.map(([, ids]) => [ids.reduce((n, id) => n + (by.get(id) ?? 0), 0), ids.reduce((n, id) => n + counts[id], 0)] as [number, number]);
+    return { ...block, kinds };
   });
   const numbers = (read: (list: Fired, f: number) => number): Float32Array => Float32Array.from(fired, read);
   const bytes = { "10": [0xc3], "11": [0xa9] };
@@ -333,7 +336,7 @@ export function text(folder: string, features = 32, seed = 2): void {
     manifest: {
       kind: "text", run: "text", subject: "huggingface('tiny')", site: "resid_post.1", method: "jumprelu(l0=8)",
       data: { what: "text", split: "test", seed: 1, asked: rowsN, rows: rowsN, positions, length, text: "stdlib()" },
-      summary: { l0: 7.9, alive: features - 1, dead: 1 }, scores: null,
+      summary: { l0: 7.9, alive: features - 1, dead: 1 }, scores: null, kinds: KINDS.map(([name]) => name),
     },
     columns: [
       [COLUMNS.density, numbers((list) => list.length / positions)],

@@ -49,6 +49,7 @@ export interface Manifest {
   groups: { name: string; title: string; help: string }[];
   window: { before: number; after: number };
   effects: { kind: string; title: string; help: string } | null;
+  kinds: string[];
   symmetries?: { name: string; square: number[]; legal: boolean }[];
   files: Record<string, { bytes: number; sha256: string }>;
 }
@@ -92,7 +93,15 @@ export interface Block {
     apart: [number, number, number][];
   };
   logits:
-    | { values?: (number | null)[]; top?: [number, number][]; bottom?: [number, number][]; sd: number }
+    | {
+        sd: number;
+        /** Games. */
+        values?: (number | null)[];
+        /** Texts. */
+        top?: [number, number][];
+        bottom?: [number, number][];
+        histogram?: { low: number; high: number; counts: number[] };
+      }
     | null;
   board?: { mine: number[]; theirs: number[]; empty: number[] };
   last?: number[];
@@ -100,6 +109,8 @@ export interface Block {
   mirrors?: [number, number, number][];
   truth?: { label: number; text: string; auroc: (number | null)[]; within: (number | null)[] } | null;
   tokens?: [number, number, number][];
+  /** Texts: of each kind of token, at how many it is active, of how many. */
+  kinds?: [number, number][];
 }
 
 export interface Run {
