@@ -43,14 +43,21 @@ def test_one_dot_alone_is_drawn() -> None:
     ElementTree.fromstring(charts.scatter([charts.Point("one", 0.0, 0.0, 0)], x_title="x", y_title="y", title="t"))
 
 
-def test_curves_keep_the_last_point_and_leave_out_what_has_no_logarithm() -> None:
+def test_curves_keep_the_last_point_and_leave_out_what_is_no_number() -> None:
     line = [(float(step), 5.0 / (1 + step)) for step in range(1, 1001)]
-    svg = ElementTree.fromstring(charts.curves([line, [(1.0, math.nan), (2.0, 0.0), (3.0, 1.0)]], 0, title="loss"))
+    svg = ElementTree.fromstring(charts.curves([line, [(1.0, math.nan), (2.0, 0.5), (3.0, 1.0)]], 0, title="loss"))
     (shown,) = [p for p in svg.iter("path") if p.get("class") == "curve"]
     points = re.findall(r"[\d.]+ [\d.]+", shown.get("d", ""))
     assert len(points) <= 202
     (end,) = svg.iter("circle")
     assert points[-1].split()[0] == f"{float(end.get('cx', '')):.1f}"
+
+
+def test_curves_with_a_zero_are_on_a_linear_scale_and_draw_it() -> None:
+    svg = ElementTree.fromstring(charts.curves([[(0.0, 0.0), (1.0, 0.5), (2.0, 1.0)]], 0, title="dead"))
+    (shown,) = [p for p in svg.iter("path") if p.get("class") == "curve"]
+    first, middle, last = [float(pair.split()[1]) for pair in re.findall(r"[\d.]+ [\d.]+", shown.get("d", ""))]
+    assert first - middle == pytest.approx(middle - last, abs=0.11)
 
 
 def test_curves_of_nothing_say_so() -> None:

@@ -134,16 +134,18 @@ def _overlap(a: Box, b: Box) -> bool:
 
 
 def curves(lines: Sequence[Curve], shown: int, *, title: str) -> Markup:
-    """One of the curves in colour, the others in grey behind it; x linear, y logarithmic; all on one scale.
+    """One of the curves in colour, the others in grey behind it; all on one scale: x linear, y logarithmic, or linear
+    where a value is not above 0.
 
     Args: lines: (x, y) pairs; shown: the index of the one to draw in colour.
     """
-    drawn = [[(a, b) for a, b in line if b > 0 and math.isfinite(b)] for line in lines]
+    drawn = [[(a, b) for a, b in line if math.isfinite(b)] for line in lines]
     every = [pair for line in drawn for pair in line]
     if not every:
         return chart(260, 140, [tag("text", "nothing was recorded", x=130, y=70, text_anchor="middle")], title)
     x = Axis(0, max([a for a, _ in every] + [1]), 38, 246)
-    y = logarithmic([b for _, b in every], 118, 14)
+    values = [b for _, b in every]
+    y = logarithmic(values, 118, 14) if min(values) > 0 else around(values, 118, 14)
     parts = [rules(y, x.start, x.end), tag("path", class_="axis", d=f"M{x.start} {y.start}H{x.end}")]
     parts += [tag("text", written(v), x=x.at(v), y=134, text_anchor="middle") for v in x.ticks(3)]
     order = [i for i in range(len(drawn)) if i != shown] + [shown]

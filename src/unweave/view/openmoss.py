@@ -126,7 +126,7 @@ QUANTITIES = {"loss": "loss", "fvu": "unexplained variance", "l0": "L0", "dead":
 
 def picture(found: Found) -> str:
     """The two experiments as a standalone SVG: a column for each dictionary, in colour over the tokens that it has
-    seen, with the others behind it; logarithmic, so that what is 0 is not drawn."""
+    seen, with the others behind it."""
     names = list(found["curves"])
     parts: list[Markup] = []
     for down, (key, title) in enumerate(QUANTITIES.items()):
