@@ -41,6 +41,11 @@ async function shot(name, hash, { dark = false, width = 1280, tall = 900, after 
 const down = (heading) => async (page) => {
   await page.locator(`h2:has-text("${heading}")`).first().evaluate((each) => each.closest("section").scrollIntoView());
 };
+const tested = async (page) => {
+  await page.click("button:has-text('Run the model')");
+  await page.waitForSelector("svg[aria-label^='KL by the strength']");
+  await down("What it does to the model")(page);
+};
 const steered = (row) => async (page) => {
   await page.waitForSelector(row);
   await page.click("button.main:has-text('Run')");
@@ -90,6 +95,8 @@ if (text) {
   const at = `#/d/${text.path.replaceAll("/", ":")}`;
   const [first] = await largest(text, "top_token_share", 1);
   await shot("text", `${at}/f/${first}?sort=-top_token_share`, { tall: 1100 });
+  await shot("text-effects", `${at}/f/${first}?sort=-top_token_share`, { tall: 860, after: down("Makes likelier") });
+  await shot("text-model", `${at}/f/${first}?sort=-top_token_share`, { tall: 620, after: tested });
   await shot("text-dark", `${at}/f/${first}?sort=-top_token_share`, { dark: true });
   await shot("text-390", `${at}/f/${first}`, { width: 390, tall: 844 });
   await shot("lab-text", `${at}/lab?text=${encodeURIComponent("def area(width, height):\n    return width")}&edit=${first}:clamp:40`, { tall: 1250, after: steered(".token") });
