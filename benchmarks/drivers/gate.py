@@ -1,0 +1,88 @@
+"""A stream of activations that is driven from outside: a trainer that takes its batches from it trains step by step,
+when told, and says what each step took. It needs torch and numpy alone, as every library's environment has them.
+
+On standard input one word a line: `step` (a batch, please), `score` (how well are held-out activations rebuilt?),
+`end`. On standard output one JSON object a line. What libraries print goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_OUT = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
+
+def asked() -> dict[str, Any]:
+    """What is to be done: the first argument."""
+    return json.loads(sys.argv[1])
+
+
+class Gate:
+    """Batches `[B, d]` of the activations in `work["data"]`, over and over; the last batch is held out.
+
+    rebuild: activations to their reconstruction, however the library does that; about: anything to be told at the end.
+    """
+
+    def __init__(self, work: dict[str, Any], rebuild: Callable[[Tensor], Tensor], about: dict[str, Any] | None = None):
+        torch.manual_seed(0)
+        torch.set_num_threads(work["threads"])
+        x = torch.from_numpy(np.load(work["data"]))
+        self.batches, self.held_out = list(x.split(work["batch"]))[:-1], x[-work["batch"] :]
+        self.first = self.batches[0]
+        self._rebuild, self._about = rebuild, {} if about is None else about
+        self._turn, self._began = 0, None
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return self
+
+    def __next__(self) -> Tensor:
+        if self._began is not None:
+            # Of this process alone: the machine does other things too. With one thread it is the time on an idle one.
+            now = time.process_time(), time.perf_counter()
+            took = {"seconds": now[0] - self._began[0], "wall": now[1] - self._began[1]}
+            _tell({"step": self._turn, **took})
+            self._began = None
+        while (word := sys.stdin.readline().strip()) == "score":
+            _tell({"fvu": self.score()})
+        if word != "step":
+            _end(self._about)  # the trainer is in the midst of its loop, and is not asked what it thinks of that
+        batch = self.batches[self._turn % len(self.batches)]
+        self._turn += 1
+        self._began = time.process_time(), time.perf_counter()
+        return batch
+
+    @torch.no_grad()
+    def score(self) -> float:
+        """The share of the held-out variance that is not explained."""
+        x = self.held_out
+        return float((self._rebuild(x) - x).square().sum() / (x - x.mean(0)).square().sum())
+
+
+def serve(step: Callable[[], int]) -> None:
+    """The same for what is no trainer: each step does something with so many tokens."""
+    while sys.stdin.readline().strip() == "step":
+        began = time.process_time(), time.perf_counter()
+        tokens = step()
+        took = {"seconds": time.process_time() - began[0], "wall": time.perf_counter() - began[1]}
+        _tell({"tokens": tokens, **took})
+    _end({})
+
+
+def _end(about: dict[str, Any]) -> None:
+    _tell({"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, **about})
+    os._exit(0)
+
+
+def _tell(said: dict[str, Any]) -> None:
+    print(json.dumps(said), file=_OUT, flush=True)

@@ -1,0 +1,69 @@
+"""Unweave's own trainer: a step of its loop without harvesting, its statistics of dead features kept as always."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import torch
+from gate import Gate, asked
+from torch import Tensor
+
+from unweave.config import RunConfig, override
+from unweave.training.loop import Trainer
+
+METHODS = {
+    "topk": "topk(k={k})",
+    "batch_topk": "batch_topk(k={k})",
+    "relu": "relu(l1=1.0)",
+    "jumprelu": "jumprelu",
+}
+
+
+def trainer_of(work: dict, first: Tensor) -> Trainer:
+    lr = 1e-12 if work.get("density") else work["lr"]
+    settings = {
+        "training.lr": lr, "training.warmup": 0, "training.decay": 0.0, "training.steps": 10**6,
+        "training.log_every": 10**6, "training.gradient_norm": 1.0,
+    }  # fmt: skip
+    method = METHODS[work["method"]].format(**work)
+    config = override(RunConfig(method=method, d_sae=work["n"], revive="none()", normalise="none"), settings)
+    trainer = Trainer(config, first.shape[1])
+    trainer.fit_(first)
+    if density := work.get("density"):
+        _hold(trainer, first, density)
+    return trainer
+
+
+@torch.no_grad()
+def _hold(trainer: Trainer, x: Tensor, density: float) -> None:
+    """Move the encoder's bias until that share of the features is active."""
+    d = trainer.dictionary
+    threshold = getattr(getattr(d.coder, "activation", None), "threshold", torch.zeros(()))
+    over = (d.pre(x[:256]) - threshold).flatten()
+    dict(d.coder.named_parameters())["b_enc"].sub_(over.kthvalue(round((1 - density) * len(over))).values)
+
+
+def product_ms(x: Tensor, n: int, rounds: int = 7) -> float:
+    """The encoder's product alone, which no exact step goes below."""
+    weights, out, took = torch.randn(x.shape[1], n), torch.empty(len(x), n), []
+    for _ in range(rounds):
+        began = time.process_time()
+        torch.mm(x, weights, out=out)
+        took.append(time.process_time() - began)
+    return 1000 * statistics.median(took[2:])
+
+
+def main() -> None:
+    work = asked()
+    about: dict[str, float] = {}
+    gate = Gate(work, lambda x: trainer.dictionary(x), about)
+    if work.get("floor"):
+        about["product_ms"] = product_ms(gate.first, work["n"])
+    trainer = trainer_of(work, gate.first)
+    for x in gate:
+        trainer.update(x)
+
+
+if __name__ == "__main__":
+    main()
