@@ -17,7 +17,6 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from tiny_models import MODELS, POSITIONS, D, V, built, ids, subject_of
-from transformers.activations import NewGELUActivation
 
 from unweave.subject import SUBJECTS, Alphabet, huggingface, load, sites
 from unweave.subject.huggingface import HuggingFace
@@ -255,16 +254,6 @@ def test_threads_that_run_it_at_the_same_time_know_nothing_of_each_other() -> No
         assert torch.equal(subject.read(one, ["mlp_out.0"])["mlp_out.0"], read_alone)
         done.set()
         assert torch.equal(edited.result(), subject.run(other, {"mlp_out.0": torch.zeros_like}))
-
-
-def test_a_slow_gelu_is_replaced_by_the_same_formula() -> None:
-    model = MODELS["gpt2"].build().eval()
-    with torch.no_grad():
-        before = model(ids()).logits
-    assert any(isinstance(part, NewGELUActivation) for part in model.modules())
-    subject = HuggingFace(model)
-    assert not any(isinstance(part, NewGELUActivation) for part in model.modules())
-    torch.testing.assert_close(subject.run(ids()), before, rtol=1e-5, atol=1e-5)
 
 
 def test_the_library_is_only_loaded_for_its_models() -> None:

@@ -52,7 +52,6 @@ class HuggingFace:
         if model.config.is_encoder_decoder or not isinstance(embedding, nn.Embedding):
             raise ValueError(f"{_class(model)} does not read one row of tokens, which a subject does")
         self.model, self.path = model.eval().requires_grad_(False), path
-        _fuse(self.model)
         self._config = model.config.get_text_config()
         for config in (model.config, self._config):
             # transformers 5.0.0 leaves a model changed when a forward pass that collects is broken off.
@@ -193,14 +192,6 @@ class HuggingFace:
         with tapped(self.model, [(place, partial(tap, site)) for site, place in self._places.items()]):
             self.model(input_ids=ids.to(self.model.device))
         return {site: width for site, width in widths.items() if passes[site] == 1}
-
-
-def _fuse(model: nn.Module) -> None:
-    """GPT-2's GELU takes six passes over the widest activations there are; torch has the same formula in one."""
-    for part in list(model.modules()):
-        for name, child in part.named_children():
-            if _class(child) in ("NewGELUActivation", "FastGELUActivation"):
-                setattr(part, name, nn.GELU("tanh"))
 
 
 @SUBJECTS.register
