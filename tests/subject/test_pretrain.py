@@ -246,6 +246,7 @@ def test_a_training_that_starts_from_another_ones_weights(whole: Path, tmp_path:
 
 
 def test_a_folder_with_somebody_elses_model_is_left_alone(whole: Path, tmp_path: Path) -> None:
+    export(whole, n_games=10)
     (tmp_path / "model.safetensors").write_bytes((whole / "model.safetensors").read_bytes())
     with pytest.raises(ValueError, match="exists and holds no training: choose another folder"):
         next(pretrain_othello(tmp_path, TINY))
@@ -253,6 +254,7 @@ def test_a_folder_with_somebody_elses_model_is_left_alone(whole: Path, tmp_path:
 
 
 def test_weights_to_start_from_that_do_not_fit_are_refused(whole: Path, tmp_path: Path) -> None:
+    export(whole, n_games=10)
     wider = replace(TINY, gpt=GPTConfig(n_layers=2, d_model=32, n_heads=2), start=str(whole))
     with pytest.raises(ValueError, match="holds a model of another shape"):
         next(pretrain_othello(tmp_path / "a", wider))
