@@ -59,10 +59,9 @@ class Work:
     lr: float = 3e-4
     among: tuple[str, ...] = ("sae_lens", "dictionary_learning")
     rounds: int = 0
-    threads: int = 1
 
     def asked(self, **more: Any) -> str:
-        names = ("method", "n", "batch", "d", "k", "density", "lr", "threads")
+        names = ("method", "n", "batch", "d", "k", "density", "lr")
         return json.dumps({name: getattr(self, name) for name in names} | more)
 
 
@@ -88,8 +87,7 @@ class Running:
 
     @classmethod
     def start(cls, peer: str, asked: str, driver: str = "with") -> Running:
-        threads = str(json.loads(asked)["threads"])
-        limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), threads)
+        limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
         command = [str(python(peer)), str(HERE / "drivers" / f"{driver}_{peer}.py"), asked]
         log = open(ENVIRONMENTS / f"{peer}.log", "w")  # noqa: SIM115  the process writes there as long as it lives
         process = subprocess.Popen(
@@ -183,7 +181,7 @@ def learn(work: Work, steps: int, data: Path) -> None:
         print(f"{each.peer:20}" + "".join(f"{fvu:9.4f}" for fvu in found), flush=True)
 
 
-HARVEST = {"layers": 4, "d": 256, "context": 128, "held": 256, "batch": 4096, "batches": 8, "threads": 1}
+HARVEST = {"layers": 4, "d": 256, "context": 128, "held": 256, "batch": 4096, "batches": 8}
 
 
 def harvesting(rounds: int) -> None:

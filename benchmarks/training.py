@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import torch
+from drivers.floor import hold_density, product_ms
 from torch import Tensor
 
 from unweave.activations.batches import of_rows
@@ -52,12 +53,7 @@ def with_density(method: str, x: Tensor, d_sae: int, density: float) -> Trainer:
     config = override(RunConfig(method=method, d_sae=d_sae, revive="none()"), settings)
     trainer = Trainer(config, x.shape[1])
     trainer.fit_(x)
-    d = trainer.dictionary
-    with torch.no_grad():
-        threshold = getattr(getattr(d.coder, "activation", None), "threshold", torch.zeros(()))
-        over = (d.pre(x[:256]) - threshold).flatten()
-        bias = dict(d.coder.named_parameters())["b_gate" if method == "gated" else "b_enc"]
-        bias -= over.kthvalue(round((1 - density) * len(over))).values
+    hold_density(trainer, x, density)
     return trainer
 
 
@@ -93,13 +89,12 @@ def densely(trainer: Trainer, x: Tensor) -> None:
 
 
 def steps(shape: tuple[int, int, int], methods: Sequence[str], densities: Sequence[float], rounds: int) -> None:
-    """The table of one size. The product is timed with memory of its own, as it is used."""
+    """The table of one size."""
     d_in, d_sae, batch = shape
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(batch, 40, generator=generator) @ torch.randn(40, d_in, generator=generator)
     x = 0.3 * x + torch.randn(batch, d_in, generator=generator)
-    encoder, out = torch.randn(d_in, d_sae), torch.empty(batch, d_sae)
-    product = median_ms(lambda: torch.mm(x, encoder, out=out), rounds, time.thread_time)
+    product = product_ms(x, d_sae, rounds)
     rate = 2 * batch * d_in * d_sae / product / 1e6
     print(f"D {d_in}, F {d_sae}, B {batch}; encoder product {product:.1f} ms ({rate:.0f} GFLOP/s)")
     print("method              density  step ms  x the product  dense ms  dense / step")
@@ -111,12 +106,12 @@ def steps(shape: tuple[int, int, int], methods: Sequence[str], densities: Sequen
             print(f"{method:19} {share} {ours:8.1f} {ours / product:14.1f} {plain:9.1f} {plain / ours:13.2f}")
 
 
-def median_ms(work: Callable[[], object], rounds: int = 15, clock: Callable[[], float] = time.perf_counter) -> float:
+def median_ms(work: Callable[[], object], rounds: int = 15) -> float:
     times = []
     for _ in range(rounds + 2):  # the first two warm up
-        began = clock()
+        began = time.perf_counter()
         work()
-        times.append(clock() - began)
+        times.append(time.perf_counter() - began)
     return 1000 * statistics.median(times[2:])
 
 

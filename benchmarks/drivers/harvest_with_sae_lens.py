@@ -11,7 +11,6 @@ from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 def main() -> None:
     work = asked()
-    torch.set_num_threads(work["threads"])
     torch.manual_seed(0)
     d, context, size = work["d"], work["context"], 50257
     model = HookedTransformer(

@@ -17,7 +17,6 @@ from unweave.subject.huggingface import HuggingFace
 
 def main() -> None:
     work = asked()
-    torch.set_num_threads(work["threads"])
     torch.manual_seed(0)
     shape = GPT2Config(n_layer=work["layers"], n_embd=work["d"], n_head=4, n_positions=work["context"])
     subject = HuggingFace(GPT2LMHeadModel(shape))

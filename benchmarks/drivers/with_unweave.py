@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
-import time
-
-import torch
+from floor import hold_density, product_ms
 from gate import Gate, asked
 from torch import Tensor
 
@@ -31,27 +28,8 @@ def trainer_of(work: dict, first: Tensor) -> Trainer:
     trainer = Trainer(config, first.shape[1])
     trainer.fit_(first)
     if density := work.get("density"):
-        _hold(trainer, first, density)
+        hold_density(trainer, first, density)
     return trainer
-
-
-@torch.no_grad()
-def _hold(trainer: Trainer, x: Tensor, density: float) -> None:
-    """Move the encoder's bias until that share of the features is active."""
-    d = trainer.dictionary
-    threshold = getattr(getattr(d.coder, "activation", None), "threshold", torch.zeros(()))
-    over = (d.pre(x[:256]) - threshold).flatten()
-    dict(d.coder.named_parameters())["b_enc"].sub_(over.kthvalue(round((1 - density) * len(over))).values)
-
-
-def product_ms(x: Tensor, n: int, rounds: int = 7) -> float:
-    """The encoder's product alone, which no exact step goes below."""
-    weights, out, took = torch.randn(x.shape[1], n), torch.empty(len(x), n), []
-    for _ in range(rounds):
-        began = time.process_time()
-        torch.mm(x, weights, out=out)
-        took.append(time.process_time() - began)
-    return 1000 * statistics.median(took[2:])
 
 
 def main() -> None:

@@ -84,9 +84,7 @@ class Intervention:
     def run(self, rows: Rows, changes: Sequence[Change], at: Tensor | None = None) -> Outcome:
         """The subject as it is, and with features changed. at: `[B, S] bool`, where; wherever a dictionary learns from
         it when None, and never elsewhere. Raises what `changed` does."""
-        delta, old, new = self.changed(rows, changes, at)
-        before = self.subject.run(rows.tokens).float().log_softmax(-1)
-        return Outcome(before, self._with(rows, delta), old, new)
+        return self._outcome(rows, changes, at, self._as_it_is(rows))
 
     @torch.no_grad()
     def sweep(
@@ -96,7 +94,9 @@ class Intervention:
         without a change or for one that has no value."""
         if not changes or changes[-1].by == "ablate":
             raise ValueError("a sweep needs a change with a value, to clamp, add or scale by")
-        return [self.run(rows, [*changes[:-1], replace(changes[-1], value=value)], at) for value in values]
+        before = self._as_it_is(rows)
+        swept = [[*changes[:-1], replace(changes[-1], value=value)] for value in values]
+        return [self._outcome(rows, each, at, before) for each in swept]
 
     @torch.no_grad()
     def changed(self, rows: Rows, changes: Sequence[Change], at: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,6 +121,13 @@ class Intervention:
         delta = torch.zeros(*where.shape, self.dictionary.d_out)
         delta[where] = self.dictionary.undo(written, x) - self.dictionary.undo(nothing, x)
         return delta, old, new
+
+    def _outcome(self, rows: Rows, changes: Sequence[Change], at: Tensor | None, before: Tensor) -> Outcome:
+        delta, old, new = self.changed(rows, changes, at)
+        return Outcome(before, self._with(rows, delta), old, new)
+
+    def _as_it_is(self, rows: Rows) -> Tensor:
+        return self.subject.run(rows.tokens).float().log_softmax(-1)
 
     def _with(self, rows: Rows, delta: Tensor) -> Tensor:
         parts = joined.split(delta, self.target, self.subject.sites())

@@ -21,7 +21,6 @@ from unweave.rows import Rows
 from unweave.runs import Run
 from unweave.subject import joined, load
 from unweave.subject.base import ReadsText, Subject
-from unweave.text.tokenizer import Tokenizer
 
 _TOP, _MOST = 10, 100  # features or tokens that are named unless asked, and at most
 _GENERATED, _SWEPT = 200, 50  # at most
@@ -191,7 +190,7 @@ class Lab:
         return Input(
             Rows(row, there, there if self.config.data.specials else learn),
             ids,
-            [_piece(of, id) for id in ids],
+            [subject.alphabet.name(id) for id in ids],
             None,
         )
 
@@ -204,10 +203,9 @@ class Lab:
                 [_short(row[known[square]]) if square in known else None for square in range(64)]
                 for row in probabilities.tolist()
             ]
-        of = self.subject.tokenizer
         values, ids = probabilities.topk(min(top, probabilities.shape[1]), dim=1)
         return [
-            [[id, _piece(of, id), _short(p)] for id, p in zip(*row, strict=True)]
+            [[id, self.subject.alphabet.name(id), _short(p)] for id, p in zip(*row, strict=True)]
             for row in zip(ids.tolist(), values.tolist(), strict=True)
         ]
 
@@ -249,11 +247,6 @@ def _where(asked: Any, length: int) -> Tensor | None:
     where = torch.zeros(1, length, dtype=torch.bool)
     where[0, positions] = True
     return where
-
-
-def _piece(of: Tokenizer, id: int) -> str:
-    """What a token is called; some subjects' alphabets are larger than their tokenizers'."""
-    return of.piece(id) if id < of.size else str(id)
 
 
 def _losses(log_probs: Tensor, tokens: Tensor) -> list[float | None]:

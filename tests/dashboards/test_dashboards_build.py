@@ -36,19 +36,24 @@ class Made:
     plain: Plain
 
 
-@pytest.fixture(scope="module", params=["games", "text"])
-def made(request: pytest.FixtureRequest, small_parts: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    folder = tmp_path_factory.mktemp(request.param)
+@pytest.fixture(scope="module")
+def of_games(small_parts: None, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    run = games_run(tmp_path_factory.mktemp("games"))
+    return Made(run, build(run, n_rows=ROWS), Plain(run, ROWS))
+
+
+@pytest.fixture(scope="module")
+def of_text(small_parts: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    folder = tmp_path_factory.mktemp("text")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNWEAVE_CACHE", str(folder / "cache"))
-        run = (games_run if request.param == "games" else text_run)(folder)
+        run = text_run(folder)
         yield Made(run, build(run, n_rows=ROWS), Plain(run, ROWS))
 
 
-def of_games(made: Made) -> Made:
-    if made.view.kind != "games":
-        pytest.skip("a text has no boards")
-    return made
+@pytest.fixture(scope="module", params=["of_games", "of_text"])
+def made(request: pytest.FixtureRequest) -> Made:
+    return request.getfixturevalue(request.param)
 
 
 def close(a: float, b: float) -> bool:
@@ -123,8 +128,8 @@ def test_columns_are_those_of_the_plain_builder(made: Made) -> None:
     assert active[DEAD] == []
 
 
-def test_boards_are_those_of_the_plain_builder(made: Made) -> None:
-    view, plain = of_games(made).view, made.plain
+def test_boards_are_those_of_the_plain_builder(of_games: Made) -> None:
+    view, plain = of_games.view, of_games.plain
     for feature in range(F):
         block, board = view.block(feature), plain.board(feature)
         for state in ("mine", "theirs", "empty"):
@@ -135,8 +140,8 @@ def test_boards_are_those_of_the_plain_builder(made: Made) -> None:
             assert found == expected or (math.isnan(found) and math.isnan(expected))
 
 
-def test_mirrors_are_the_features_with_the_mirrored_board(made: Made) -> None:
-    view = of_games(made).view
+def test_mirrors_are_the_features_with_the_mirrored_board(of_games: Made) -> None:
+    view = of_games.view
     blocks = [view.block(feature) for feature in range(F)]
     boards = np.array([[b["board"][state] for state in ("mine", "theirs", "empty")] for b in blocks])
     assert [s["legal"] for s in view.manifest["symmetries"]] == [True] * 3 + [False] * 4
@@ -157,10 +162,8 @@ def test_mirrors_are_the_features_with_the_mirrored_board(made: Made) -> None:
             assert cosine[other] == pytest.approx(max(cosine), abs=2e-3)
 
 
-def test_tokens_are_those_where_it_fires_most(made: Made) -> None:
-    view, plain = made.view, made.plain
-    if view.kind == "games":
-        pytest.skip("of text")
+def test_tokens_are_those_where_it_fires_most(of_text: Made) -> None:
+    view, plain = of_text.view, of_text.plain
     total = Counter(plain.tokens[r][s] for r, s in plain.at)
     for feature in range(F):
         counts = Counter(plain.tokens[r][s] for n, _ in plain.entries(feature) for r, s in [plain.at[n]])

@@ -127,6 +127,11 @@ describe("pieces", () => {
     expect(pieces.name(99)).toBe("#99");
   });
 
+  test("that stand for no text are not typed", () => {
+    const named = new Pieces({ pieces: ["<|bos|>", "a", "b"], specials: [0] });
+    expect(named.typed([0, 1, 2])).toBe("ab");
+  });
+
   test("blanks are made visible", () => {
     expect(visible(" a\n\tb", true)).toBe("·a⏎⇥b");
     expect(visible(" a\n", false)).toBe(" a⏎");

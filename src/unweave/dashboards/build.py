@@ -329,7 +329,7 @@ def _tokens(subject: ReadsText) -> dict[str, Any]:
     """tokens.json: what each token is called."""
     of, n = subject.tokenizer, subject.alphabet.size
     return {
-        "pieces": [of.piece(id) if id < of.size else str(id) for id in range(n)],
+        "pieces": [subject.alphabet.name(id) for id in range(n)],
         "bytes": dict(_parts_of_characters(of, min(n, of.size))),
         "specials": list(of.specials),
     }

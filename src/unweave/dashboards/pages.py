@@ -58,6 +58,7 @@ class Pages:
         at = places(columns, self.held)
         near_by = neighbours(self.directions, self.collected, self.survey.active, start, stop)
         token_totals = np.bincount(self.held.tokens) if self.held.kind == "text" else None
+        kind_totals = None if token_totals is None else self._by_kind(np.arange(len(token_totals)), token_totals)
         for own, (about, (effect, logits)) in enumerate(zip(near_by, self._logits(start, stop), strict=True)):
             entries = slice(*columns.offsets[own : own + 2])
             of = Entries(start + own, columns.rows[entries], columns.values[entries], near[1][own], near[0][own])
@@ -67,7 +68,7 @@ class Pages:
             else:
                 ids, counts = token_counts(columns, own, self.held)
                 block["tokens"] = np.stack([ids, counts, token_totals[ids]], 1)[:_TOKENS].tolist()
-                block["kinds"] = self._by_kind(ids, counts)
+                block["kinds"] = np.stack([self._by_kind(ids, counts), kind_totals], 1).tolist()
                 if effect is not None:
                     self._follow(block["examples"], effect)
             text = json.dumps(block, separators=(",", ":"), allow_nan=False)
@@ -87,11 +88,10 @@ class Pages:
             "groups": groups,
         }
 
-    def _by_kind(self, ids: np.ndarray, counts: np.ndarray) -> list[list[int]]:
-        """Of each kind of token, how often it is active there, and how often there is one."""
+    def _by_kind(self, ids: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """How many tokens of each kind there are, where there are so many of each id."""
         assert self.kinds is not None
-        own = np.bincount(self.kinds[ids], counts, len(KINDS)).astype(np.int64)
-        return np.stack([own, np.bincount(self.kinds[self.held.tokens], minlength=len(KINDS))], 1).tolist()
+        return np.bincount(self.kinds[ids], counts, len(KINDS)).astype(np.int64)
 
     def _follow(self, examples: list[dict[str, Any]], effect: np.ndarray) -> None:
         """Enter what the feature adds, wherever it is active in an example's row, to the logit of the token that comes

@@ -10,9 +10,11 @@ export interface Span {
 export class Pieces {
   #pieces: string[];
   #bytes: Map<number, number[]>;
+  #specials: Set<number>;
 
   constructor(file: { pieces: string[]; bytes?: Record<string, number[]>; specials?: number[] } = { pieces: [] }) {
     this.#pieces = file.pieces;
+    this.#specials = new Set(file.specials);
     this.#bytes = new Map(Object.entries(file.bytes ?? {}).map(([id, bytes]) => [Number(id), bytes]));
   }
 
@@ -20,6 +22,11 @@ export class Pieces {
   name(id: number): string {
     const bytes = this.#bytes.get(id);
     return bytes ? hex(bytes) : (this.#pieces[id] ?? `#${id}`);
+  }
+
+  /** What one would type: the text of tokens, without those that stand for none. */
+  typed(ids: ArrayLike<number>): string {
+    return this.spans(Array.from(ids).filter((id) => !this.#specials.has(id))).map((span) => span.text).join("");
   }
 
   /** What is read where tokens follow one another: neighbours joined until they are whole characters. */
