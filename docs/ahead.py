@@ -19,8 +19,8 @@ from unweave.evaluation.controls import control_of
 from unweave.evaluation.definitions import DEFINITIONS
 from unweave.evaluation.evaluate import defined
 from unweave.evaluation.own import own_scores, pre_activation_scores, truth_scores
-from unweave.evaluation.threads import side_by_side
 from unweave.runs import Run, train
+from unweave.threads import side_by_side
 
 BASE = next(iter(demo.jobs(Path()).values()))
 AHEAD = {"target": "mlp_in.1+mlp_in.2+mlp_in.3"}

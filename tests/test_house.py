@@ -33,7 +33,19 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 # The way the data goes: a room imports only from rooms to its left.
 ROOMS = (
-    *("files", "registry", "schedule", "config", "rows", "othello", "cards", "text", "subject", "activations"),
+    *(
+        "files",
+        "registry",
+        "schedule",
+        "threads",
+        "config",
+        "rows",
+        "othello",
+        "cards",
+        "text",
+        "subject",
+        "activations",
+    ),
     *("dictionary", "training", "runs", "evaluation", "after", "dashboards", "intervention", "lab", "bench", "studies"),
     *("view", "demo", "cli"),
 )

@@ -14,6 +14,7 @@ from unweave.schedule import SHAPES
 T = TypeVar("T")
 
 DECODER_NORMS = ("unit", "bounded", "free")
+BACKENDS = ("auto", "reference", "sparse", "cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,8 @@ class TrainingConfig:
     decoder_norm: "unit" keeps decoder rows at norm 1, without the part of their gradient that would lengthen them;
     "bounded" cuts those that grew longer than 1 back to it after each step; "free" leaves them alone.
     log_every, checkpoint_every: in steps.
+    backend: what products over active pairs are left to: "auto", or one of BACKENDS, to compare them; "reference" is
+    dense, with torch's own gradients.
     """
 
     steps: int = 3000
@@ -69,6 +72,7 @@ class TrainingConfig:
     decoder_norm: str = "unit"
     log_every: int = 50
     checkpoint_every: int = 500
+    backend: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "log_every", "checkpoint_every"):
@@ -83,6 +87,8 @@ class TrainingConfig:
             raise ValueError(f"training.shape must be {' or '.join(SHAPES)}, not {self.shape!r}")
         if self.decoder_norm not in DECODER_NORMS:
             raise ValueError(f"training.decoder_norm must be {', '.join(DECODER_NORMS)}, not {self.decoder_norm!r}")
+        if self.backend not in BACKENDS:
+            raise ValueError(f"training.backend must be {', '.join(BACKENDS)}, not {self.backend!r}")
         for name, of in (("decay", "the steps"), ("penalty_warmup", "the steps"), ("lr_end", "training.lr")):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"training.{name} is a share of {of}, from 0 to 1, not {getattr(self, name)}")

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unweave import files
+from unweave import files, threads
 from unweave.activations.batches import Batch, from_everywhere, whole_rows
 from unweave.activations.buffer import Place, Vectors
 from unweave.activations.live import Live
@@ -160,11 +160,15 @@ def train(jobs: Mapping[Path, RunConfig], on_report: Callable[[Report], None] = 
 
 
 def _train(groups: Sequence[_Group], on_report: Callable[[Report], None]) -> None:
-    # A step is many small products, which threads barely speed up: each dictionary, and the harvest of the activations
-    # to come, gets a thread of its own instead. So the weights depend neither on what is trained beside them nor on the
-    # number of threads.
+    # Each dictionary, and the harvest of the activations to come, gets a thread of its own, in which torch has no more;
+    # where there are more threads than dictionaries, kernels work on their parts of a batch in several. So the weights
+    # depend neither on what is trained beside them nor on the number of threads.
+    n = torch.get_num_threads()
+    jobs = [job for group in groups for job in group.jobs]
+    for job in jobs:
+        job.threads = max(1, n // len(jobs))
     with (
-        ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,)) as pool,
         ThreadPoolExecutor(max(1, len(groups))) as conductors,
     ):
         training = [conductors.submit(group.train, pool, on_report) for group in groups]
@@ -200,6 +204,7 @@ class _Job:
         self.began = time.perf_counter()
         self.before = 0.0  # seconds of training in earlier sessions
         self.work = 0.0  # seconds of one core that its own steps took, those of earlier sessions too
+        self.threads = 1  # that a step may use
         self.trainer: Trainer
 
     def prepare(self, trainer: Trainer, sample: Vectors, origin: Live | Store) -> None:
@@ -232,9 +237,10 @@ class _Job:
         if self.trainer.done or after <= self.place:  # another run of the group was further behind
             return
         began, at = time.thread_time(), self.config.target or self.config.site
-        values = self.trainer.update(*_of(batch.vectors, self.config), batch.downstream.get(at))
+        with threads.on(self.threads) as team:
+            values = self.trainer.update(*_of(batch.vectors, self.config), batch.downstream.get(at))
         self.place = after
-        self.work += time.thread_time() - began
+        self.work += time.thread_time() - began + team.seconds
         if values is not None:
             values |= {"seconds": round(self.seconds, 3), "core_seconds": round(self.work, 3)}
             log.append(self.run.folder / "metrics.jsonl", values)

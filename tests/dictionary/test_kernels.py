@@ -1,5 +1,8 @@
 """The kernels of a training step against plain torch: sorting for the choice, dense autograd for the products."""
 
+from collections.abc import Iterator
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,6 +10,8 @@ from hypothesis import strategies as st
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from unweave import threads
+from unweave.config import BACKENDS, RunConfig, override
 from unweave.dictionary.codes import dense, row_sum
 from unweave.dictionary.core import Dictionary, Linear
 from unweave.dictionary.kernels import pairs
@@ -14,6 +19,8 @@ from unweave.dictionary.kernels.leak import leak
 from unweave.dictionary.kernels.leak import plainly as on_any_device
 from unweave.dictionary.kernels.pursuit import plainly, pursue
 from unweave.dictionary.kernels.select import at_least, descending, largest_of_all, largest_of_rows
+from unweave.threads import side_by_side
+from unweave.training.loop import Trainer
 
 
 @st.composite
@@ -67,29 +74,74 @@ def test_nan_is_among_the_chosen(columns: int, nans: int) -> None:
     assert at_least(x, torch.tensor(2.5))[1].tolist() == [2, 3]
 
 
-@pytest.mark.parametrize("k", [1, 3, 4, 7])
-def test_products_over_pairs_and_their_gradients_equal_the_dense_ones(k: int) -> None:
-    g = torch.Generator().manual_seed(k)
-    shapes = ((6, 5), (5, 9), (9,), (5,), (9, 5))  # x, W_enc, bias, origin, W_dec
+@pytest.fixture(params=[name for name, by in pairs.BACKENDS.items() if by is not None])
+def by(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each backend that works on pairs."""
+    with pairs.backend(request.param):
+        yield request.param
+
+
+def drawn_pairs(pre: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """That share of all pairs, by chance; the first and the last row and feature have none."""
+    chosen = torch.rand(pre.shape, generator=torch.Generator().manual_seed(0)) < share
+    chosen[[0, -1]] = False
+    chosen[:, [0, -1]] = False
+    return torch.nn.functional.pad(chosen.sum(1).cumsum(0), (1, 0)), chosen.nonzero()[:, 1]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_gradients_at_every_density_are_those_of_dense_double_autograd(
+    by: str, share: float, dtype: torch.dtype, error: float
+) -> None:
+    g = torch.Generator().manual_seed(0)
+    shapes = ((530, 13), (13, 70), (70,), (13,), (70, 13))  # x, W_enc, bias, origin, W_dec; more rows than at a time
     leaves = [torch.randn(shape, generator=g, dtype=torch.float64, requires_grad=True) for shape in shapes]
     x, W, bias, origin, directions = leaves
+    offsets, features = drawn_pairs(torch.empty(530, 70), share)
+    rows = torch.repeat_interleave(torch.arange(530), offsets.diff())
     pre = (x - origin) @ W + bias
-    chosen = largest_of_rows(pre.detach(), k)
-    offsets, features, values = pairs.encode(
-        x, W, bias, origin, lambda _pre: (torch.arange(0, 6 * k + 1, k), chosen.flatten())
-    )
-    assert isinstance(values, Float[Tensor, f"{6 * k}"])
-    codes = torch.zeros_like(pre).scatter(1, chosen, pre.gather(1, chosen))
-    torch.testing.assert_close(values, pre.gather(1, chosen).flatten())
-    ours, plain = pairs.decode(offsets, features, values, directions), codes @ directions
-    torch.testing.assert_close(ours, plain)
-    for a, b in zip(
-        torch.autograd.grad(ours.pow(3).sum(), leaves), torch.autograd.grad(plain.pow(3).sum(), leaves), strict=True
+    codes = torch.zeros_like(pre).index_put((rows, features), pre[rows, features])
+    plain = torch.autograd.grad((codes @ directions).pow(2).sum(), leaves)
+    own = [leaf.detach().to(dtype).requires_grad_() for leaf in leaves]
+    *at, values = pairs.encode(*own[:4], lambda pre: drawn_pairs(pre, share), by_row=False)
+    assert isinstance(values, Float[Tensor, f"{len(features)}"])
+    assert torch.equal(at[0], offsets)
+    assert torch.equal(at[1], features)
+    for ours, exact in zip(
+        torch.autograd.grad(pairs.decode(*at, values, own[4]).pow(2).sum(), own), plain, strict=True
     ):
-        torch.testing.assert_close(a, b)
+        assert (ours - exact).norm() <= error * exact.norm()
 
 
-def test_rows_and_features_without_a_pair() -> None:
+@pytest.mark.parametrize("k", [1, 3, 4, 7, 31, 32])
+def test_codes_are_those_of_the_reference(by: str, k: int) -> None:
+    d = Dictionary(24, 90, f"topk(k={k})")
+    x = torch.randn(1100, 24, generator=torch.Generator().manual_seed(k))
+    codes = dense(d.encode(x))
+    with pairs.backend("reference"):
+        torch.testing.assert_close(codes, dense(d.encode(x)))
+
+
+@pytest.mark.parametrize("method", ["topk(k=5)", "batch_topk(k=5)", "relu(l1=10.0)", "gated"])
+def test_no_bit_depends_on_the_number_of_threads(method: str) -> None:
+    def trained(n: int) -> dict[str, Tensor]:
+        trainer = Trainer(override(RunConfig(method=method, d_sae=300), {"training.steps": 20}), 24)
+        x = torch.randn(1100, 24, generator=torch.Generator().manual_seed(0))
+        trainer.fit_(x)
+        with threads.on(n) as team:
+            for _ in range(4):
+                trainer.update(x)
+        assert n > 1 or team.seconds == 0
+        return trainer.dictionary.state_dict()
+
+    one, *more = (side_by_side([partial(trained, n)])[0] for n in (1, 2, 5))
+    for other in more:
+        for name, kept in one.items():
+            assert torch.equal(other[name], kept), name
+
+
+def test_rows_and_features_without_a_pair(by: str) -> None:
     offsets, features = torch.tensor([0, 0, 2, 2]), torch.tensor([1, 4])
     values, directions = torch.tensor([2.0, 3.0], requires_grad=True), torch.randn(6, 4, requires_grad=True)
     x_hat = pairs.decode(offsets, features, values, directions)
@@ -150,3 +202,7 @@ def test_pursuit_and_its_gradients_equal_those_of_the_rounds_written_out(k: int)
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other)
     assert (found[0][0][1:] > 0).any(1).all()
+
+
+def test_a_config_knows_the_backends_that_there_are() -> None:
+    assert ("auto", *pairs.BACKENDS) == BACKENDS

@@ -10,7 +10,7 @@ from unweave.config import RunConfig, override
 from unweave.dictionary import METHODS
 from unweave.dictionary.codes import Sparse, dense, mapped, of_features, of_rows, row_max, row_sum
 from unweave.dictionary.core import Step
-from unweave.dictionary.kernels import pairs
+from unweave.dictionary.kernels import cpu, pairs, sparse
 from unweave.dictionary.kernels.select import above, rest_of_rows
 from unweave.training.loop import Trainer
 from unweave.training.properties import fitting
@@ -51,20 +51,22 @@ def sparse_trainer(method: str, dtype: torch.dtype, d_out: int | None = None, **
     return trainer
 
 
-def taken(trainer: Trainer, share: float, monkeypatch: pytest.MonkeyPatch) -> tuple[Step, dict[str, Tensor]]:
-    """The step and the gradients when the short way is taken up to a share of active pairs."""
-    monkeypatch.setattr(pairs, "SHARE", share)
+def taken(trainer: Trainer, by: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Step, dict[str, Tensor]]:
+    """The step and the gradients by a backend, which takes the short way at any share of active pairs."""
+    for module in (cpu, sparse):
+        monkeypatch.setattr(module, "SHARE", 1.0)
     d = trainer.dictionary
     d.zero_grad()
     x = (2 * drawn(2, B, D) + 1).to(d.W_dec.dtype)
-    step = trainer.look(x, drawn(3, B, d.d_out).to(x) if d.transcodes else None)
-    torch.stack(list(trainer.parts(step).values())).sum().backward()
+    with pairs.backend(by):
+        step = trainer.look(x, drawn(3, B, d.d_out).to(x) if d.transcodes else None)
+        torch.stack(list(trainer.parts(step).values())).sum().backward()
     return step, {name: p.grad.clone() for name, p in d.named_parameters() if p.grad is not None}
 
 
-def agree(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> tuple[Step, Step]:
+def agree(trainer: Trainer, monkeypatch: pytest.MonkeyPatch, by: str = "cpu") -> tuple[Step, Step]:
     """Both ways' codes, losses and gradients are the same; the steps of both."""
-    (short, ours), (long, plain) = taken(trainer, 1.0, monkeypatch), taken(trainer, -1.0, monkeypatch)
+    (short, ours), (long, plain) = taken(trainer, by, monkeypatch), taken(trainer, "reference", monkeypatch)
     torch.testing.assert_close(dense(short.codes), dense(long.codes))
     torch.testing.assert_close(trainer.parts(short), trainer.parts(long))
     assert ours.keys() == plain.keys()
@@ -73,9 +75,10 @@ def agree(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> tuple[Step, Step
     return short, long
 
 
+@pytest.mark.parametrize("by", ["cpu", "sparse"])
 @pytest.mark.parametrize("method", [*BOTH_WAYS, *(fitting(name) for name in METHODS)])
-def test_both_ways_give_the_same_losses_and_gradients(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    short, long = agree(sparse_trainer(method, torch.float64), monkeypatch)
+def test_both_ways_give_the_same_losses_and_gradients(method: str, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    short, long = agree(sparse_trainer(method, torch.float64), monkeypatch, by)
     if method in BOTH_WAYS:
         assert isinstance(short.codes, Sparse)
         assert isinstance(long.codes, Tensor)
@@ -87,10 +90,11 @@ def test_both_ways_of_transcoders_and_of_deeper_encoders(method: str, monkeypatc
     agree(sparse_trainer(method, torch.float64, encoder="deep(width=8)"), monkeypatch)
 
 
-@pytest.mark.parametrize("method", BOTH_WAYS)
-def test_single_precision_stays_near_dense_double(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, ours = taken(sparse_trainer(method, torch.float32), 1.0, monkeypatch)
-    _, exact = taken(sparse_trainer(method, torch.float64), -1.0, monkeypatch)
+@pytest.mark.parametrize("by", ["cpu", "sparse"])
+@pytest.mark.parametrize("method", [*BOTH_WAYS, "topk(k=4)", "batch_topk(k=4)"])
+def test_single_precision_stays_near_dense_double(method: str, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, ours = taken(sparse_trainer(method, torch.float32), by, monkeypatch)
+    _, exact = taken(sparse_trainer(method, torch.float64), "reference", monkeypatch)
     for name, gradient in exact.items():
         if "threshold" not in name:  # an entry at the edge of a window is counted or not
             assert (ours[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
@@ -108,14 +112,14 @@ def test_the_way_follows_from_how_many_are_active(method: str) -> None:
 
 
 def test_a_training_goes_where_it_went(monkeypatch: pytest.MonkeyPatch) -> None:
-    def trained(share: float) -> dict[str, Tensor]:
-        monkeypatch.setattr(pairs, "SHARE", share)
-        trainer = sparse_trainer("relu(l1=0.1)", torch.float64)
+    def trained(by: str) -> dict[str, Tensor]:
+        monkeypatch.setattr(cpu, "SHARE", 1.0)
+        trainer = sparse_trainer("relu(l1=0.1)", torch.float64, **{"training.backend": by})
         for step in range(30):
             trainer.update(drawn(step, 64, D).double())
         return trainer.dictionary.state_dict()
 
-    torch.testing.assert_close(trained(1.0), trained(-1.0), rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(trained("cpu"), trained("reference"), rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("method", ["relu", "jumprelu", "gated"])

@@ -21,9 +21,9 @@ from unweave.evaluation.context import Context
 from unweave.evaluation.controls import Controls, control_of
 from unweave.evaluation.evaluate import defined
 from unweave.evaluation.own import own_scores, pre_activation_scores, truth_scores
-from unweave.evaluation.threads import side_by_side
 from unweave.registry import parse
 from unweave.runs import Report, Run
+from unweave.threads import side_by_side
 
 Scores = dict[str, Any]
 OnReport = Callable[[Report], None]

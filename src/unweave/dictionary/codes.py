@@ -77,9 +77,7 @@ def combine(codes: Codes, directions: Tensor) -> Tensor:
     """The sum of `directions [F, D]`, each by its code: `[B, D]`, differentiable in both."""
     if isinstance(codes, Tensor):
         return codes @ directions
-    if directions.device.type == "cpu":
-        return pairs.decode(codes.offsets, codes.features, codes.values, directions)
-    return F.embedding_bag(codes.features, directions, codes.offsets[:-1], mode="sum", per_sample_weights=codes.values)
+    return pairs.decode(codes.offsets, codes.features, codes.values, directions)
 
 
 def row_sum(codes: Codes, weight: Tensor | None = None) -> Tensor:

@@ -88,7 +88,9 @@ class Selection(Activation):
     by_row: whether what passes of an input does not depend on the others of its batch.
     """
 
-    by_row = False
+    @property
+    def by_row(self) -> bool:
+        return False
 
     @abstractmethod
     def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,7 +114,9 @@ class Pointwise(Selection):
     """An activation of each pre-activation by itself, of which nothing comes up to a floor. Codes are sparse where few
     are above it, dense where many are: which of the two is a question of speed alone."""
 
-    by_row = True
+    @property
+    def by_row(self) -> bool:
+        return True
 
     @abstractmethod
     def floor(self, pre: Tensor) -> Tensor:
@@ -189,7 +193,7 @@ class Linear(Coder):
 
     def through(self, activation: Activation, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Codes:
         """The codes that another activation makes of the same pre-activations."""
-        if not isinstance(activation, Selection) or not pairs.possible(x):
+        if not isinstance(activation, Selection):
             return activation(self.pre(x, W_dec, b_dec))
         affine = x, self.W_enc, self.b_enc, b_dec
         if isinstance(activation, Pointwise) and not pairs.shorter(*affine, activation.select):

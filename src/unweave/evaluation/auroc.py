@@ -27,7 +27,7 @@ from numba import njit
 from unweave.evaluation.ground_truth import N_LABELS, N_LISTED, BoardLabels, complete
 from unweave.evaluation.radix import argsort
 from unweave.evaluation.readout import Dense, Readout, SparseColumns
-from unweave.evaluation.threads import in_parts
+from unweave.threads import in_parts
 
 # Dense features ranked side by side: enough for the matrix product to be busy, 60 MB of leads for 59,000 positions.
 _BLOCK = 64

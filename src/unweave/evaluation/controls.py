@@ -27,10 +27,10 @@ from unweave.evaluation.ground_truth import BoardLabels
 from unweave.evaluation.own import own_scores, pre_activation_scores
 from unweave.evaluation.probes import fit as fit_probes
 from unweave.evaluation.readout import Dense
-from unweave.evaluation.threads import side_by_side
 from unweave.evaluation.truth import TruthScores
 from unweave.othello import games
 from unweave.runs import Run
+from unweave.threads import side_by_side
 
 # Training games from which probes and principal components are fitted, for each held-out game.
 _FITTING = 2

@@ -21,7 +21,7 @@ from numba import njit
 
 from unweave.evaluation.ground_truth import LEGAL, N_LABELS, N_LISTED, PAIRS, STATES, BoardLabels, complete
 from unweave.evaluation.readout import Readout, SparseColumns
-from unweave.evaluation.threads import in_parts
+from unweave.threads import in_parts
 
 THRESHOLDS = np.arange(10) / 10
 PRECISION, FIRINGS = 0.95, 10

@@ -15,8 +15,8 @@ from unweave.evaluation.context import Context
 from unweave.evaluation.controls import Controls, control_of
 from unweave.evaluation.definitions import DEFINITIONS
 from unweave.evaluation.own import OwnScores, own_scores, pre_activation_scores
-from unweave.evaluation.threads import side_by_side
 from unweave.runs import Report, Run
+from unweave.threads import side_by_side
 
 VERSION = 1
 

@@ -28,9 +28,9 @@ from unweave.evaluation.context import Context
 from unweave.evaluation.evaluate import defined
 from unweave.evaluation.fidelity import BATCH
 from unweave.evaluation.own import own_scores, truth_scores
-from unweave.evaluation.threads import side_by_side
 from unweave.registry import parse
 from unweave.runs import Report, Run
+from unweave.threads import side_by_side
 
 EPOCHS = 4
 POSITIONS = 59
@@ -136,7 +136,7 @@ class Study:
         base = RunConfig(
             subject=self.subject,
             site=self.site,
-            method=call,
+            method=_sorted(call),
             d_sae=self.d_sae,
             objective="unsquared(by_width=True)",
             start="independent()",
@@ -169,8 +169,8 @@ def carry_out(
     def folder(call: str, settings: Mapping[str, str] | None = None) -> Path:
         return study.folder / "runs" / _name(call, settings)
 
-    calls = dict.fromkeys(call for entry in ENTRIES for call in (entry.call, tuned[entry.call]))
-    jobs = {folder(call): study.config(call, study.games) for call in calls}
+    calls = [call for entry in ENTRIES for call in (entry.call, tuned[entry.call])]
+    jobs = {folder(call): study.config(call, study.games) for call in calls}  # the report's may be the best as well
     jobs |= {folder(*asked): study.config(asked[0], study.games, asked[1]) for asked in QUESTIONS.values()}
     steps = next(iter(jobs.values())).training.steps
     on_stage(f"training {len(jobs)} dictionaries", steps)
@@ -232,7 +232,14 @@ def _train(jobs: Mapping[Path, RunConfig], kept: str, on_report: Callable[[Repor
 def _name(call: str, settings: Mapping[str, str] | None = None) -> str:
     """A folder for a run of a method with other settings than the report's."""
     name, arguments = parse(call)
-    return "-".join([name, *(f"{key}={value}" for key, value in {**arguments, **(settings or {})}.items())])
+    own = sorted(arguments.items())
+    return "-".join([name, *(f"{key}={value}" for key, value in [*own, *(settings or {}).items()])])
+
+
+def _sorted(call: str) -> str:
+    """The same call, however its arguments were ordered: what is asked for twice is trained once."""
+    name, arguments = parse(call)
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in sorted(arguments.items()))})" if arguments else name
 
 
 def _kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from unweave.config import RunConfig
 from unweave.dictionary.codes import fired, mean_l0
 from unweave.dictionary.core import Dictionary, Step
 from unweave.dictionary.initial import STARTS, centre
+from unweave.dictionary.kernels import pairs
 from unweave.dictionary.objective import OBJECTIVES
 from unweave.dictionary.revive import REVIVALS
 from unweave.schedule import grown
@@ -80,8 +81,9 @@ class Trainer:
         """
         self._check(x)
         d, c = self.dictionary, self.config.training
-        step = self.look(x, target, downstream)
-        parts = self.parts(step)
+        with pairs.backend(c.backend):
+            step = self.look(x, target, downstream)
+            parts = self.parts(step)
         loss = torch.stack(list(parts.values())).sum()
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss.item()} at step {self.step}: try a learning rate below {c.lr}")

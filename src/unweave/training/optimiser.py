@@ -10,6 +10,8 @@ from unweave.dictionary.core import Dictionary
 from unweave.schedule import rate
 from unweave.training.optimisers import OPTIMISERS
 
+_ROWS = 1024  # of a decoder at a time: few enough to stay in the processor's cache
+
 
 class Optimiser:
     """Over all of a dictionary's parameters that are trained.
@@ -30,7 +32,8 @@ class Optimiser:
         """Apply the gradients of training step `step` (from 0), and clear them."""
         c, W = self.config, self.dictionary.W_dec
         if c.decoder_norm == "unit" and W.grad is not None:
-            W.grad -= (W.grad * W).sum(1, keepdim=True) * W
+            for gradient, rows in zip(W.grad.split(_ROWS), W.split(_ROWS), strict=True):
+                gradient.addcmul_((gradient * rows).sum(1, keepdim=True), rows, value=-1)
         if c.gradient_norm:
             torch.nn.utils.clip_grad_norm_(self.trained.values(), c.gradient_norm)
         for group in self.inner.param_groups:

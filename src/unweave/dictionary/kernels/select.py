@@ -8,12 +8,15 @@ keeps track of places as well.
 
 from __future__ import annotations
 
+import math
 from typing import no_type_check
 
 import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
+
+from unweave.threads import in_parts
 
 
 def largest_of_rows(x: Tensor, k: int) -> Tensor:
@@ -38,11 +41,25 @@ times at 32,768; at half as many both take as long."""
 
 
 def largest_of_all(x: Tensor, n: int) -> Tensor:
-    """The smallest among the n largest entries of `x [B, F]`: a scalar."""
+    """The smallest among the n largest entries of `x [B, F]`: a scalar. A NaN counts as the largest."""
     if x.device.type != "cpu":
         return x.flatten().topk(n, sorted=False).values.min()
     values = x.numpy().reshape(-1)
+    if values.size >= _SAMPLED * n:
+        # Few are not below what a sample has too many above: nearly always all that are looked for, and then no others.
+        sample = values[::_EVERY].copy()
+        above = n * len(sample) / values.size
+        place = len(sample) - min(len(sample), math.ceil(above + 5 * above**0.5 + 5))
+        found = np.empty(2 * n + _EVERY, values.dtype)
+        count = _not_below(values, np.partition(sample, place)[place], found)
+        if n <= count <= len(found):
+            values = found[:count]
     return torch.from_numpy(np.partition(values, values.size - n)[values.size - n :][:1]).squeeze(0)
+
+
+_SAMPLED, _EVERY = 16, 61
+"""So many times as many entries as are chosen, and a sample of every 61st (in rows of most widths, of another column
+each time) is worth drawing: at 4,096 rows of 4,096 with n 32 a row, five times as fast as a partition of them all."""
 
 
 def descending(x: Tensor) -> Tensor:
@@ -55,25 +72,29 @@ def descending(x: Tensor) -> Tensor:
 def at_least(x: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
     """The entries of `x [B, F]` that are not below the scalar `least`, row by row: offsets `[B + 1] int64`, columns
     `[n] int64`."""
-    if x.device.type != "cpu":
-        chosen = x >= least
-        return torch.nn.functional.pad(chosen.sum(-1).cumsum(0), (1, 0)), chosen.nonzero()[:, 1]
-    offsets, columns = np.zeros(len(x) + 1, np.int64), np.empty(x.numel(), np.int64)
-    _entries_from(x.numpy(), least.numpy()[()], offsets, columns)
-    return torch.from_numpy(offsets), torch.from_numpy(columns[: offsets[-1]].copy())
+    return above(x, least.nextafter(torch.full_like(least, -torch.inf)))
 
 
 def above(x: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
     """The entries of `x [B, F]` that are above their column's floor, `[F]` or a scalar, row by row: offsets
-    `[B + 1] int64`, columns `[n] int64`."""
+    `[B + 1] int64`, columns `[n] int64`. A NaN is not below anything: it goes on to where it is noticed."""
     if x.device.type != "cpu":
         chosen = ~(x <= floor)
         return torch.nn.functional.pad(chosen.sum(-1).cumsum(0), (1, 0)), chosen.nonzero()[:, 1]
-    least, offsets = floor.to(x).expand(x.shape[1]).contiguous().numpy(), np.zeros(len(x) + 1, np.int64)
-    _count_above(x.numpy(), least, offsets)
-    columns = np.empty(offsets[-1] + 1, np.int64)  # one more: see _entries_above
-    _entries_above(x.numpy(), least, columns)
-    return torch.from_numpy(offsets), torch.from_numpy(columns[:-1])
+    values, least = x.numpy(), floor.to(x).expand(x.shape[1]).contiguous().numpy()
+    offsets = np.zeros(len(x) + 1, np.int64)
+    in_parts(len(x), _ROWS, lambda start, stop: _count_above(values[start:stop], least, offsets[start + 1 : stop + 1]))
+    np.cumsum(offsets, out=offsets)
+    columns = np.empty(offsets[-1], np.int64)
+
+    def fill(start: int, stop: int) -> None:
+        _entries_above(values[start:stop], least, columns[offsets[start] : offsets[stop]])
+
+    in_parts(len(x), _ROWS, fill)
+    return torch.from_numpy(offsets), torch.from_numpy(columns)
+
+
+_ROWS = 512  # that a thread takes at once
 
 
 def rest_of_rows(offsets: Tensor, values: Tensor, k: int) -> Tensor:
@@ -86,20 +107,36 @@ def rest_of_rows(offsets: Tensor, values: Tensor, k: int) -> Tensor:
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _count_above(values, floor, offsets):
-    """offsets `[B + 1]` begins as zeros. A NaN is not below anything: it is passed on to where it is noticed."""
+def _not_below(values, bound, found):
+    """How many of `values [n]` are not below the bound; the first of them, as many as there is room for, in `found`."""
+    count, room = 0, len(found)
+    for start in range(0, len(values), 16):
+        block, n = values[start : start + 16], 0
+        for value in block:
+            n += not value < bound
+        if n:  # most blocks have none
+            for value in block:
+                if not value < bound:
+                    if count < room:
+                        found[count] = value
+                    count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _count_above(values, floor, counts):
     for b in range(len(values)):
         row, n = values[b], 0
         for column in range(len(row)):
             n += not row[column] <= floor[column]
-        offsets[b + 1] = offsets[b] + n
+        counts[b] = n
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
 def _entries_above(values, floor, columns):
-    """columns has room for one more than there are: a column is written before it is known whether it counts."""
-    at, width = 0, values.shape[1]
+    at, width, n = 0, values.shape[1], len(columns)
     chosen = np.zeros(-(-width // 8) * 8, np.uint8)
     eights = chosen.view(np.uint64)
     for b in range(len(values)):
@@ -109,7 +146,8 @@ def _entries_above(values, floor, columns):
         for i in range(len(eights)):
             if eights[i]:  # of sparse codes most are not: eight entries looked at at once
                 for column in range(8 * i, 8 * i + 8):
-                    columns[at] = column
+                    if at < n:  # a column is written before it is known whether it counts
+                        columns[at] = column
                     at += chosen[column]
 
 
@@ -220,14 +258,3 @@ def _largest(values, n, k):
         else:
             break
     return values[k - 1]
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
-def _entries_from(values, least, offsets, columns):
-    at = 0
-    for b in range(len(values)):
-        for column in range(values.shape[1]):
-            columns[at] = column  # written in any case, and over again if it was below: no branch to mispredict
-            at += not values[b, column] < least
-        offsets[b + 1] = at

@@ -21,6 +21,10 @@ class BatchTopK(KLargest):
         super().__init__(k, now)
         self.register_buffer("threshold", torch.zeros(()))
 
+    @property
+    def by_row(self) -> bool:
+        return not self.training
+
     def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
         if self.training:
             least = largest_of_all(pre, self.passing * len(pre)).clamp(min=torch.finfo(pre.dtype).tiny)

@@ -14,7 +14,10 @@ class GroupMax(Selection):
     """slot: `[F] int64`, ascending: a feature is in group slot mod k, so that groups differ by one feature at most; and
     stays there when others are pruned."""
 
-    by_row = True
+    @property
+    def by_row(self) -> bool:
+        return True
+
     slot: Tensor
 
     def __init__(self, k: int, n: int) -> None:

@@ -62,7 +62,9 @@ def annealed(k: int, share: float) -> tuple[AfterStep, ...]:
 
 
 class TopK(KLargest):
-    by_row = True
+    @property
+    def by_row(self) -> bool:
+        return True
 
     def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
         k = self.passing

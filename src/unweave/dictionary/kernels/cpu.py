@@ -1,0 +1,196 @@
+"""Products over active pairs on a processor: numba's kernels, on as many threads as they may use (`unweave.threads`).
+
+The encoder's product, 2 B F D operations at the rate of torch's own, is the floor. Beside it stand the choice, one
+reading of pre-activations that the processor's cache still holds, and 8 n D operations of sums over rows of a table,
+which wait for memory and run at a fifth of the product's rate. Shapes as in `pairs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, no_type_check
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from unweave.threads import in_parts
+
+SHARE = 0.18
+"""A dense step is 10 B F D operations; a short one 2 B F D of the same and 8 n D here, at a fifth of the speed. Both
+took as long at 0.20 to 0.23 of all pairs where it was measured (benchmarks/training.py)."""
+
+_ROWS = 512  # at a time: few enough for memory that is used over again, and so many that products stay fast
+_BYTES = 1 << 24  # of pre-activations at a time
+_PART = 64  # rows or features that a thread takes at once
+
+
+def entries(
+    x: Tensor, W: Tensor, shift: Tensor, select: Callable[[Tensor], tuple[Tensor, Tensor]], by_row: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `select` chooses of x W + shift: offsets, features, the entries. Its rows are worked on in parts, whose
+    pre-activations are never all there at once; but where it looks at all of them (not by_row), they must be."""
+    if by_row:
+        return _in_turn(x, W, shift, select)
+    pre = x.new_empty(len(x), W.shape[1])
+    in_parts(len(x), _ROWS, lambda start, stop: torch.addmm(shift, x[start:stop], W, out=pre[start:stop]))
+    offsets, features = select(pre)
+    return offsets, features, _gathered(offsets, features, pre)
+
+
+def _in_turn(
+    x: Tensor, W: Tensor, shift: Tensor, select: Callable[[Tensor], tuple[Tensor, Tensor]]
+) -> tuple[Tensor, Tensor, Tensor]:
+    rows = max(32, min(_ROWS, _BYTES // (W.shape[1] * W.element_size())))
+    found, free = [(x.new_empty(0),) * 3] * -(-len(x) // rows), []  # memory that no thread uses at the moment
+
+    def part(start: int, stop: int) -> None:
+        buffer = free.pop() if free else x.new_empty(rows, W.shape[1])
+        pre = torch.addmm(shift, x[start:stop], W, out=buffer[: stop - start])
+        offsets, features = select(pre)
+        found[start // rows] = offsets.diff(), features, _gathered(offsets, features, pre)
+        free.append(buffer)
+
+    in_parts(len(x), rows, part)
+    counts, features, values = (torch.cat(each) for each in zip(*found, strict=True))
+    return torch.nn.functional.pad(counts.cumsum(0), (1, 0)), features, values
+
+
+def _gathered(offsets: Tensor, features: Tensor, pre: Tensor) -> Tensor:
+    out = pre.new_empty(len(features))
+    _gather(offsets.numpy(), features.numpy(), pre.numpy(), out.numpy())
+    return out
+
+
+def sums(offsets: Tensor, sources: Tensor, weights: Tensor, table: Tensor) -> Tensor:
+    """`[len(offsets) - 1, D]`: row i is the sum of `table[sources[p]]` times `weights[p]` over
+    offsets[i] <= p < offsets[i + 1]."""
+    out = table.new_empty(len(offsets) - 1, table.shape[1])
+    at, of, by, rows, to = _arrays(offsets, sources, weights, table, out)
+    in_parts(len(out), _PART, lambda start, stop: _weighted_sums(start, stop, at, of, by, rows, to))
+    return out
+
+
+def column_sums(offsets: Tensor, sources: Tensor, weights: Tensor, table: Tensor) -> Tensor:
+    """The same as columns: `[D, len(offsets) - 1]`."""
+    out = table.new_empty(table.shape[1], len(offsets) - 1)
+    at, of, by, rows, to = _arrays(offsets, sources, weights, table, out)
+    in_parts(out.shape[1], _PART, lambda start, stop: _weighted_column_sums(start, stop, at, of, by, rows, to))
+    return out
+
+
+def dots(offsets: Tensor, features: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """`[n]`: of each pair, its row of `left [B, D]` times its feature's of `right [F, D]`."""
+    out = left.new_empty(len(features))
+    at, of, a, b, to = _arrays(offsets, features, left, right, out)
+    in_parts(len(left), _PART, lambda start, stop: _dots(start, stop, at, of, a, b, to))
+    return out
+
+
+def by_feature(offsets: Tensor, features: Tensor, weights: Tensor, d_sae: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The same pairs feature by feature: offsets `[F + 1]`, rows `[n]` and the weights in that order."""
+    starts = torch.zeros(d_sae + 1, dtype=torch.int64)
+    torch.cumsum(torch.bincount(features, minlength=d_sae), 0, out=starts[1:])
+    rows, ordered = torch.empty_like(features), torch.empty_like(weights)
+    _transpose(*_arrays(offsets, features, weights, starts[:-1].clone(), rows, ordered))
+    return starts, rows, ordered
+
+
+def _arrays(*tensors: Tensor) -> list[np.ndarray]:
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+# Sums in any order, so that they run on vector units; nothing else of "fastmath": NaN must stay what it is.
+_FAST: dict[str, Any] = {
+    "cache": True, "nogil": True, "fastmath": {"reassoc", "contract"}, "error_model": "numpy"
+}  # fmt: skip
+
+
+@njit(**_FAST)
+@no_type_check
+def _gather(offsets, features, table, out):
+    for row in range(len(offsets) - 1):
+        for pair in range(offsets[row], offsets[row + 1]):
+            out[pair] = table[row, features[pair]]
+
+
+@njit(**_FAST)
+@no_type_check
+def _transpose(offsets, features, weights, at, rows, ordered):
+    """A counting sort; `at [F]` begins as where each feature's pairs begin."""
+    for row in range(len(offsets) - 1):
+        for pair in range(offsets[row], offsets[row + 1]):
+            to = at[features[pair]]
+            rows[to] = row
+            ordered[to] = weights[pair]
+            at[features[pair]] = to + 1
+
+
+@njit(**_FAST)
+@no_type_check
+def _weighted_sum(pair, end, sources, weights, table, total):
+    """total = the sum over the pairs from `pair` to `end`."""
+    width = len(total)
+    total[:] = 0
+    while pair + 4 <= end:  # four at a time: the total is read and written once for four products
+        a, b, c, d = weights[pair], weights[pair + 1], weights[pair + 2], weights[pair + 3]
+        u, v = table[sources[pair]], table[sources[pair + 1]]
+        w, x = table[sources[pair + 2]], table[sources[pair + 3]]
+        for t in range(width):
+            total[t] += a * u[t] + b * v[t] + c * w[t] + d * x[t]
+        pair += 4
+    while pair < end:
+        a, u = weights[pair], table[sources[pair]]
+        for t in range(width):
+            total[t] += a * u[t]
+        pair += 1
+
+
+@njit(**_FAST)
+@no_type_check
+def _weighted_sums(start, stop, offsets, sources, weights, table, out):
+    total = np.empty(table.shape[1], table.dtype)
+    for i in range(start, stop):
+        _weighted_sum(offsets[i], offsets[i + 1], sources, weights, table, total)
+        out[i] = total
+
+
+@njit(**_FAST)
+@no_type_check
+def _weighted_column_sums(start, stop, offsets, sources, weights, table, out):
+    width = len(out)
+    totals = np.empty((16, width), table.dtype)
+    for first in range(start, stop, 16):  # sixteen columns at a time: a row of them fills a line of the cache
+        end = min(first + 16, stop)
+        for i in range(first, end):
+            _weighted_sum(offsets[i], offsets[i + 1], sources, weights, table, totals[i - first])
+        for t in range(width):
+            for i in range(first, end):
+                out[t, i] = totals[i - first, t]
+
+
+@njit(**_FAST)
+@no_type_check
+def _dots(start, stop, offsets, features, left, right, out):
+    width, zero = left.shape[1], left.dtype.type(0)
+    for row in range(start, stop):
+        u = left[row]
+        pair, end = offsets[row], offsets[row + 1]
+        while pair + 4 <= end:  # four at a time: u is read once for four products, which do not wait for one another
+            v, w = right[features[pair]], right[features[pair + 1]]
+            x, y = right[features[pair + 2]], right[features[pair + 3]]
+            a = b = c = d = zero
+            for t in range(width):
+                a += u[t] * v[t]
+                b += u[t] * w[t]
+                c += u[t] * x[t]
+                d += u[t] * y[t]
+            out[pair], out[pair + 1], out[pair + 2], out[pair + 3] = a, b, c, d
+            pair += 4
+        while pair < end:
+            a, v = zero, right[features[pair]]
+            for t in range(width):
+                a += u[t] * v[t]
+            out[pair] = a
+            pair += 1
