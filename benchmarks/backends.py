@@ -1,7 +1,8 @@
 """A training step by each backend of products over pairs, at several shares of active pairs, and on several threads.
 
     python benchmarks/backends.py
-    python benchmarks/backends.py --agree     # what 5,000 steps learn by the reference and by "auto", three seeds each
+    python benchmarks/backends.py --agree      # what 5,000 steps learn by the reference and by "auto", three seeds each
+    python benchmarks/backends.py --nominate   # of how many rows the choice by bfloat16 is not certain
 
 Steps alternate between the backends; times are of this process on the processor (its kernels' threads too), of which
 there is one but in the last table, which has wall-clock time and wants an idle machine. `product` is the encoder's
@@ -24,7 +25,7 @@ from unweave.activations.batches import of_rows
 from unweave.activations.corpus import of_games
 from unweave.config import RunConfig, override
 from unweave.dictionary.codes import mean_l0
-from unweave.dictionary.kernels import cpu, pairs, sparse
+from unweave.dictionary.kernels import cpu, cpu_bf16, pairs, sparse
 from unweave.othello import games
 from unweave.subject import load
 from unweave.training.loop import Trainer
@@ -100,6 +101,30 @@ def agreement(n_steps: int, seeds: int) -> None:
             print(f"{method:18} {backend:10}{told}", flush=True)
 
 
+def nomination(rounds: int) -> None:
+    """Of rows that no step has seen, as training goes on: those that are computed again in full."""
+    subject, site = load("othello()"), "resid_post.3"
+    x, held_out = (
+        of_rows(subject, of_games(games.sample(split, n, 0)), [site]).vectors[site]
+        for split, n in (("train", 1000), ("test", 100))
+    )
+    print(f"\n{len(held_out):,} rows of {site} of OthelloGPT, topk(k={K}): computed in full after so many steps")
+    for d_sae in (1024, 4096):
+        config = override(RunConfig(method=f"topk(k={K})", d_sae=d_sae), {"training.lr": 1e-3})
+        trainer = Trainer(config, x.shape[1])
+        trainer.fit_(x)
+        told = []
+        for step in range(rounds * 100 + 1):
+            if step in (0, 25, *range(100, rounds * 100 + 1, 100)):
+                d, own = trainer.dictionary, trainer.dictionary.input(held_out)
+                with torch.no_grad():
+                    shift = d.coder.b_enc - d.b_dec @ d.coder.W_enc
+                    certain = cpu_bf16.nominated(own, d.coder.W_enc, shift, K)[2]
+                told.append(f"{step}: {1 - certain.float().mean():.2%}")
+            trainer.update(x[(1024 * step) % (len(x) - 1024) :][:1024])
+        print(f"F {d_sae:5}   " + "   ".join(told), flush=True)
+
+
 def _learnt(method: str, backend: str, seed: int, x: Tensor, held_out: Tensor, n_steps: int) -> tuple[float, float]:
     config = override(RunConfig(method=method, d_sae=512, seed=seed), {"training.batch": 512, "training.lr": 1e-3})
     trainer = Trainer(replace(config, training=replace(config.training, steps=n_steps, backend=backend)), x.shape[1])
@@ -119,11 +144,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--agree", action="store_true")
+    parser.add_argument("--nominate", action="store_true")
     parser.add_argument("--steps", type=int, default=5000, help="of --agree")
     parser.add_argument("--seeds", type=int, default=3, help="of --agree")
     arguments = parser.parse_args()
     if arguments.agree:
         agreement(arguments.steps, arguments.seeds)
+        return
+    if arguments.nominate:
+        nomination(arguments.rounds)
         return
     x = inputs()
     on_threads(x, arguments.rounds)

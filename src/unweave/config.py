@@ -14,7 +14,7 @@ from unweave.schedule import SHAPES
 T = TypeVar("T")
 
 DECODER_NORMS = ("unit", "bounded", "free")
-BACKENDS = ("auto", "reference", "sparse", "cpu")
+BACKENDS = ("auto", "reference", "sparse", "cpu", "cpu_bf16")
 
 
 @dataclass(frozen=True, kw_only=True)

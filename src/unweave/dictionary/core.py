@@ -92,6 +92,11 @@ class Selection(Activation):
     def by_row(self) -> bool:
         return False
 
+    @property
+    def choice(self) -> pairs.Select:
+        """`select` as a value, which may say more of itself."""
+        return self.select
+
     @abstractmethod
     def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
         """The pairs that pass of `pre [B, F]`, row by row: offsets `[B + 1] int64`, features `[n] int64`."""
@@ -198,7 +203,7 @@ class Linear(Coder):
         affine = x, self.W_enc, self.b_enc, b_dec
         if isinstance(activation, Pointwise) and not pairs.shorter(*affine, activation.select):
             return activation(self.pre(x, W_dec, b_dec))
-        made = pairs.encode(*affine, activation.select, activation.by_row)
+        made = pairs.encode(*affine, activation.choice, activation.by_row)
         return activation.codes(*made, len(self.b_enc))
 
     @torch.no_grad()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import Function
 
-from unweave.dictionary.kernels import cpu, reference, sparse
+from unweave.dictionary.kernels import cpu, cpu_bf16, reference, sparse
 
 Select = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From pre-activations `[B, F]` to the active pairs: offsets `[B + 1] int64`, features `[n] int64`."""
@@ -46,7 +46,7 @@ class Backend(Protocol):
     def by_feature(offsets: Tensor, features: Tensor, weights: Tensor, d_sae: int) -> tuple[Tensor, Tensor, Tensor]: ...
 
 
-BACKENDS: dict[str, Backend | None] = {"reference": None, "sparse": sparse, "cpu": cpu}
+BACKENDS: dict[str, Backend | None] = {"reference": None, "sparse": sparse, "cpu": cpu, "cpu_bf16": cpu_bf16}
 """By name; None where there are no pairs, but dense products."""
 
 _PROBE = 64  # rows that tell how many pairs there are

@@ -9,6 +9,7 @@ keeps track of places as well.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
@@ -17,6 +18,16 @@ from numba import njit
 from torch import Tensor
 
 from unweave.threads import in_parts
+
+
+@dataclass(frozen=True)
+class Largest:
+    """The choice of the k largest of each row, as pairs: offsets `[B + 1] int64`, columns `[B k] int64`."""
+
+    k: int
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.arange(0, self.k * len(x) + 1, self.k, device=x.device), largest_of_rows(x, self.k).flatten()
 
 
 def largest_of_rows(x: Tensor, k: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unweave.dictionary.core import Activation, AfterStep, Coder, Linear, Method, Selection, Step, method
-from unweave.dictionary.kernels.select import largest_of_rows
+from unweave.dictionary.kernels.select import Largest
 from unweave.dictionary.terms import error
 from unweave.schedule import grown
 
@@ -66,9 +66,12 @@ class TopK(KLargest):
     def by_row(self) -> bool:
         return True
 
+    @property
+    def choice(self) -> Largest:
+        return Largest(self.passing)
+
     def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
-        k = self.passing
-        return torch.arange(0, k * len(pre) + 1, k, device=pre.device), largest_of_rows(pre, k).flatten()
+        return self.choice(pre)
 
 
 @method
