@@ -22,7 +22,8 @@ from unweave.threads import in_parts
 __all__ = ["EXTRA", "SHARE", "by_feature", "column_sums", "dots", "entries", "nominated", "sums"]
 
 EXTRA = 32
-"""Candidates beyond k: with as many, all but one to four rows in a hundred are certain (benchmarks/backends.py --nominate)."""
+"""Candidates beyond k: with as many, all rows are certain but one to four in a hundred
+(`python benchmarks/backends.py --nominate`)."""
 
 _ROWS = 256  # at a time
 _ROUNDING = 2.0**-8  # of a number to bfloat16, relative
