@@ -54,7 +54,7 @@ def trainer_of(method: str, x: Tensor, density: float | None, backend: str = "au
 def steps(x: Tensor, rounds: int) -> None:
     """Whatever their share, pairs are worked on as pairs: where dense products are faster is seen by that."""
     cpu.SHARE = sparse.SHARE = 1.0
-    names = list(pairs.BACKENDS)
+    names = [name for name in pairs.BACKENDS if name != "cpu_bf16" or cpu_bf16.supported()]
     product = product_ms(x, F)
     print(f"\nD {D}, F {F}, B {B}, one thread; encoder's product {product:.0f} ms; ms a step (of the product)")
     print(f"{'':24}" + "".join(f"{name:>16}" for name in names))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from unweave.config import RunConfig, from_dict, override, to_dict
+from unweave.dictionary.kernels import cpu_bf16
 from unweave.schedule import SHAPES, rate
 from unweave.training import checkpoint, log
 from unweave.training.loop import Trainer
@@ -232,3 +233,12 @@ def test_config_round_trip_and_nearest_names() -> None:
         override(config, {"d_sae": "many"})
     with pytest.raises(ValueError, match="at least 1"):
         override(config, {"training.steps": 0})
+
+
+def test_a_backend_that_the_processor_is_not_made_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = override(RunConfig(d_sae=16), {"training.backend": "cpu_bf16"})
+    monkeypatch.setattr(cpu_bf16, "supported", lambda: False)
+    with pytest.raises(ValueError, match="units for bfloat16"):
+        Trainer(config, 4)
+    monkeypatch.setattr(cpu_bf16, "supported", lambda: True)
+    assert Trainer(config, 4).step == 0

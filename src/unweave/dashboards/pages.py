@@ -57,13 +57,15 @@ class Pages:
         columns, near = self.collected.columns(start, stop), self.collected.near(start, stop)
         at = places(columns, self.held)
         near_by = neighbours(self.directions, self.collected, self.survey.active, start, stop)
-        token_totals = np.bincount(self.held.tokens) if self.held.kind == "text" else None
-        kind_totals = None if token_totals is None else self._by_kind(np.arange(len(token_totals)), token_totals)
+        token_totals = kind_totals = None
+        if self.held.kind == "text":
+            token_totals = np.bincount(self.held.tokens)
+            kind_totals = self._by_kind(np.arange(len(token_totals)), token_totals)
         for own, (about, (effect, logits)) in enumerate(zip(near_by, self._logits(start, stop), strict=True)):
             entries = slice(*columns.offsets[own : own + 2])
             of = Entries(start + own, columns.rows[entries], columns.values[entries], near[1][own], near[0][own])
             block = self._common(of) | {"at": at[own].tolist(), "neighbours": about, "logits": logits}
-            if token_totals is None:
+            if token_totals is None or kind_totals is None:
                 block |= self._on_board(start + own)
             else:
                 ids, counts = token_counts(columns, own, self.held)

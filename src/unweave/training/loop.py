@@ -10,7 +10,7 @@ from unweave.config import RunConfig
 from unweave.dictionary.codes import fired, mean_l0
 from unweave.dictionary.core import Dictionary, Step
 from unweave.dictionary.initial import STARTS, centre
-from unweave.dictionary.kernels import pairs
+from unweave.dictionary.kernels import cpu_bf16, pairs
 from unweave.dictionary.objective import OBJECTIVES
 from unweave.dictionary.revive import REVIVALS
 from unweave.schedule import grown
@@ -23,9 +23,13 @@ class Trainer:
     def __init__(self, config: RunConfig, d_in: int, d_out: int | None = None) -> None:
         """d_out: the target's width, where a transcoder has one.
 
-        Raises ValueError for a method, encoder, objective, revival or width that cannot be, and for an end-to-end
-        objective at joined sites.
+        Raises ValueError for a method, encoder, objective, revival or width that cannot be, for an end-to-end objective
+        at joined sites, and for a backend that this machine is not made for.
         """
+        if config.training.backend == "cpu_bf16" and not cpu_bf16.supported():
+            raise ValueError(
+                'training.backend cpu_bf16 needs a processor with units for bfloat16 (AVX512_BF16): leave it at "auto"'
+            )
         self.config = config
         self.dictionary = Dictionary(
             d_in,

@@ -1,5 +1,6 @@
 """As `cpu`, with the encoder's product in bfloat16 where it only nominates: for processors with units for that, on
-which it takes a half to a quarter of the time. Without them it is slower.
+which it should take a half to a quarter of the time (not measured yet). Without them it takes a hundred times as long,
+so a training refuses.
 
 Of each row, the k + EXTRA largest of the products in bfloat16 are candidates, whose pre-activations are computed again
 in full. The k largest of these are the k largest of all wherever the k-th is above whatever the others can at most be
@@ -19,7 +20,7 @@ from unweave.dictionary.kernels.cpu import SHARE, by_feature, column_sums, dots,
 from unweave.dictionary.kernels.select import Largest, largest_of_rows
 from unweave.threads import in_parts
 
-__all__ = ["EXTRA", "SHARE", "by_feature", "column_sums", "dots", "entries", "nominated", "sums"]
+__all__ = ["EXTRA", "SHARE", "by_feature", "column_sums", "dots", "entries", "nominated", "sums", "supported"]
 
 EXTRA = 32
 """Candidates beyond k: with as many, all rows are certain but one to four in a hundred
@@ -27,6 +28,12 @@ EXTRA = 32
 
 _ROWS = 256  # at a time
 _ROUNDING = 2.0**-8  # of a number to bfloat16, relative
+
+
+def supported() -> bool:
+    """Whether this processor has units for products in bfloat16."""
+    # The question has no public name in torch, so it may have none at all.
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
 def entries(

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SHARE = 0.05
-"""As `cpu.SHARE`."""
+SHARE = 0.01
+"""As `cpu.SHARE`, on a processor (benchmarks/backends.py)."""
 
 _PAIRS = 1 << 15  # at a time, whose rows are copied
 
