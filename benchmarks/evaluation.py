@@ -88,40 +88,50 @@ def seconds_per_operation(dtype: torch.dtype) -> float:
     took = []
     for _ in range(8):
         began = time.thread_time()
-        x @ y
+        torch.mm(x, y)
         took.append(time.thread_time() - began)
     return min(took) / (2 * 2048 * 1024 * 1024)
 
 
-def watched() -> Clock:
-    """A clock on every part of an evaluation."""
-    clock, single, double = Clock(), seconds_per_operation(torch.float32), seconds_per_operation(torch.float64)
+class Floor:
+    """The least seconds of parts, from their arguments: those of their products."""
 
-    def reading(subject: GPT, rows: Any, sites: list[str]) -> float:
+    def __init__(self) -> None:
+        self.single, self.double = (seconds_per_operation(dtype) for dtype in (torch.float32, torch.float64))
+
+    def reading(self, subject: GPT, rows: Any, sites: list[str]) -> float:
         layers = max((parse(part)[1] or 0) + 1 for site in sites for part in site.split("+"))
         weights = layers * sum(p.numel() for p in subject.blocks[0].parameters())
-        return 2 * weights * int(rows.learn[:, : subject.n_positions].sum()) * single
+        return 2 * weights * int(rows.learn[:, : subject.n_positions].sum()) * self.single
 
-    def running(self: Faithfulness, _: Any) -> float:
-        subject = self._parts[0].subject
+    def running(self, whole: Faithfulness, x_hat: torch.Tensor | None) -> float:
+        subject, n_games = whole._parts[0].subject, sum(len(part.inputs) for part in whole._parts)
         assert isinstance(subject, GPT)
         weights = sum(p.numel() for p in (*subject.blocks.parameters(), subject.head.weight))
-        return 2 * weights * sum(part.inputs.numel() for part in self._parts) * single
+        if x_hat is not None and len(x_hat) == n_games * subject.n_positions:
+            each = x_hat.unflatten(0, (n_games, -1))
+            if bool((each == each[:1]).all()):
+                n_games = len(whole._parts)  # alike from the site on: one of each pass is run
+        return 2 * weights * n_games * subject.n_positions * self.single
 
-    def coding(d: Any, x: torch.Tensor, *_: Any) -> float:
-        return 2 * len(x) * d.d_in * d.d_sae * single
+    def coding(self, d: Any, x: torch.Tensor, *_: Any) -> float:
+        return 2 * len(x) * d.d_in * d.d_sae * self.single
 
-    def ranking(readout: Any, _: Any) -> float:
+    def ranking(self, readout: Any, _: Any) -> float:
         if isinstance(readout, SparseColumns):
             return 0
-        return 2 * readout.n * N_LISTED * (readout.width // (1 + readout.mirrored)) * double
+        return 2 * readout.n * N_LISTED * (readout.width // (1 + readout.mirrored)) * self.double
 
-    def solving(_: Any, x: torch.Tensor) -> float:
-        return 2 * x.numel() * x.shape[1] * double  # of as many features as there are dimensions, at least
+    def solving(self, _: Any, x: torch.Tensor) -> float:
+        return 2 * x.numel() * x.shape[1] * self.double  # of as many features as there are dimensions
 
-    def probing(x: torch.Tensor, *_: Any) -> float:
-        return 4 * probes._STEPS * probes._BATCH * x.shape[1] * N_LABELS * single
+    def probing(self, x: torch.Tensor, *_: Any) -> float:
+        return 4 * probes._STEPS * probes._BATCH * x.shape[1] * N_LABELS * self.single
 
+
+def watched() -> Clock:
+    """A clock on every part of an evaluation."""
+    clock, floor = Clock(), Floor()
     for owner, name in ((context, "load"), (Run, "dictionary")):
         clock.watch(owner, name, "loading")
     clock.watch(games, "sample", "playing the games")
@@ -130,20 +140,20 @@ def watched() -> Clock:
     for name in ("matrix", "bits", "positives", "listed", "lists", "strata"):
         clock.watch(BoardLabels, name, "labels")
     for owner in (context, controls):
-        clock.watch(owner, "harvest", "reading the subject", reading)
-    clock.watch(own, "_activations", "encoding", coding)
+        clock.watch(owner, "harvest", "reading the subject", floor.reading)
+    clock.watch(own, "_activations", "encoding", floor.coding)
     clock.watch(own, "_strongest", "strongest examples")
     clock.watch(Dense, "columns", "dense readouts, as they are read")
-    clock.watch(truth, "auroc", "AUROC", ranking)
+    clock.watch(truth, "auroc", "AUROC", floor.ranking)
     clock.watch(truth, "coverage", "coverage, F1 and rebuilt boards")
     clock.watch(Sparsity, "update", "sparsity")
     clock.watch(Reconstruction, "update", "reconstruction")
     clock.watch(fidelity.Fidelity, "update", "reconstruction")
-    clock.watch(Faithfulness, "_run", "splicing: runs of the subject", running)
+    clock.watch(Faithfulness, "_run", "splicing: runs of the subject", floor.running)
     clock.watch(Faithfulness, "__init__", "splicing: what is left")
     clock.watch(Faithfulness, "spliced", "splicing: what is left")
-    clock.watch(controls, "fit_decoder", "controls: decoders", solving)
-    clock.watch(controls, "fit_probes", "controls: probes", probing)
+    clock.watch(controls, "fit_decoder", "controls: decoders", floor.solving)
+    clock.watch(controls, "fit_probes", "controls: probes", floor.probing)
     clock.watch(Controls, "_components", "controls: principal components")
     for name in ("write_tensors", "write_json"):
         clock.watch(files, name, "writing")
