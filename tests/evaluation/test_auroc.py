@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
-from unweave.evaluation.auroc import auroc
+from unweave.evaluation.auroc import _packing, auroc
 from unweave.evaluation.ground_truth import BoardLabels
 from unweave.evaluation.radix import argsort
 from unweave.evaluation.readout import Dense
@@ -88,6 +88,18 @@ def test_any_values_with_any_ties(column: np.ndarray) -> None:
     np.testing.assert_allclose(within, within_by_loop(values, labels), **TOLERANCE)
     values = np.abs(values)
     np.testing.assert_array_equal(auroc(sparse(values), labels), auroc(dense(values), labels))
+
+
+def test_more_positions_than_add_up_exactly_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = some_labels(300, 14)
+    values = some_values(labels, 20, 15)
+    whole = auroc(dense(values), labels)
+    n, largest = 300, labels.strata.size.max()
+    monkeypatch.setattr("unweave.evaluation.auroc._EXACT", 8 * n * largest * 7**2)
+    unit, parts = _packing(labels.strata.size)
+    assert [stop - first for _, first, stop in parts][:2] == [7, 7]
+    assert unit >= 2 * n * 7
+    np.testing.assert_array_equal(auroc(dense(values), labels), whole)
 
 
 def test_a_label_of_one_class_is_undefined() -> None:

@@ -144,6 +144,23 @@ def test_another_runs_stream_gives_that_runs_logits(model: GPT, tokens: Tensor, 
         assert torch.equal(model.run(tokens, {site: lambda _, there=there: there}), model.run(other))
 
 
+@pytest.mark.parametrize("site", ["embed", "resid_pre.1", "resid_mid.1", "resid_post.1"])
+def test_sequences_of_one_stream_are_run_once_and_those_with_a_gradient_each(
+    model: GPT, tokens: Tensor, site: str
+) -> None:
+    ran, stream = [], torch.randn(tokens.shape[1], 16)
+    expected = model(tokens, lambda at, x: stream.expand_as(x) if at == site else x)
+    model.blocks[2].register_forward_hook(lambda _, __, out: ran.append(len(out)))
+    torch.testing.assert_close(model.run(tokens, {site: lambda x: stream.expand_as(x)}), expected)
+    each = stream.repeat(len(tokens), 1, 1).requires_grad_()
+    model.run(tokens, {site: lambda _: each}).square().sum().backward()
+    assert ran == [1, len(tokens)]
+    assert each.grad is not None
+    torch.testing.assert_close(each.grad, each.grad[:1].expand_as(each))
+    model.run(tokens, {site: lambda x: stream.expand_as(x), "mlp_in.2": lambda x: x.flip(0)})  # edited again after it
+    assert ran[2] == len(tokens)
+
+
 def test_zeroing_a_contribution_equals_a_model_without_it(model: GPT, tokens: Tensor) -> None:
     silenced = {"attn_out": ("out.weight", "out.bias"), "mlp_out": ("down.weight", "down.bias")}
     for kind, names in silenced.items():

@@ -17,6 +17,7 @@ Shapes: N positions, F features, m entries of a feature, S strata and, last, one
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import no_type_check
 
@@ -30,7 +31,9 @@ from unweave.evaluation.readout import Dense, Readout, SparseColumns
 from unweave.threads import in_parts
 
 # Dense features ranked side by side: enough for the matrix product to be busy, 60 MB of leads for 59,000 positions.
-_BLOCK = 64
+_BLOCK = 128
+# Whole numbers up to here are exact in float64, whatever the order in which they add up.
+_EXACT = 2**53
 
 
 def auroc(readout: Readout, labels: BoardLabels) -> tuple[np.ndarray, np.ndarray]:
@@ -50,11 +53,12 @@ def auroc(readout: Readout, labels: BoardLabels) -> tuple[np.ndarray, np.ndarray
 
 def _sparse(readout: SparseColumns, labels: BoardLabels, out: np.ndarray) -> None:
     size, positives, share = _strata(labels)
+    unit, _ = _packing(labels.strata.size)
 
     def work(start: int, stop: int) -> None:
         part = readout.positive(start, stop)
         _sparse_columns(
-            part.offsets, part.rows, part.values, labels.strata.of, *labels.lists, size, positives, share,
+            part.offsets, part.rows, part.values, labels.strata.of, *labels.lists, size, positives, share, unit,
             out[:, start:stop],
         )  # fmt: skip
 
@@ -66,26 +70,43 @@ def _dense(readout: Dense, labels: BoardLabels, out: np.ndarray) -> None:
     order = np.argsort(labels.strata.of, kind="stable")
     stratum = labels.strata.of[order]
     listed = torch.from_numpy(labels.listed[order])
-    bounds = np.concatenate([[0], labels.strata.size.cumsum()])
+    unit, parts = _packing(labels.strata.size)
     own = readout.width // 2 if readout.mirrored else readout.width
-    leads = torch.empty(2, min(_BLOCK, own), readout.n, dtype=torch.float64)
+    leads = torch.empty(min(_BLOCK, own), readout.n, dtype=torch.float64)
     for start in range(0, own, _BLOCK):
         columns = readout.columns(start, min(start + _BLOCK, own))
         width = len(columns)
 
         def rank(first: int, last: int, columns: np.ndarray = columns) -> None:
-            _dense_leads(columns[first:last], order, stratum, size, leads[:, first:last].numpy())
+            _dense_leads(columns[first:last], order, stratum, size, unit, leads[first:last].numpy())
 
         in_parts(width, 8, rank)
-        sums = torch.empty(width, len(size), N_LISTED, dtype=torch.float64)
-        sums[:, -1] = 0
-        for s, (first, last) in enumerate(pairwise(bounds)):
-            product = leads[:, :width, first:last] @ listed[first:last].double()
-            sums[:, -1] += product[0]
-            sums[:, s] = product[1]
+        sums = torch.zeros(width, len(size), N_LISTED, dtype=torch.float64)
+        for s, first, last in parts:
+            both = leads[:width, first:last] @ listed[first:last].double()
+            within = (both / unit).floor_()
+            sums[:, s] += within
+            sums[:, -1] += both.sub_(within, alpha=unit)
         _finish_all(sums.numpy(), size, positives, share, out[:, start : start + width])
     if readout.mirrored:
         out[:, own:] = 1 - out[:, :own]
+
+
+def _packing(size: np.ndarray) -> tuple[float, list[tuple[int, int, int]]]:
+    """How an entry's two leads go into one float64, pooled + unit x within, so that one product sums both; and the
+    parts of the sample, stratum by stratum, whose sums stay exact: stratum, first and last position.
+
+    Leads are below 2 N among all positions, below 2 n in a stratum.
+    """
+    n, largest = int(size.sum()), int(size.max())
+    at_once = min(largest, max(1, math.isqrt(_EXACT // (8 * n * largest))))
+    unit = float(1 << (2 * n * at_once - 1).bit_length())
+    parts = [
+        (s, first, min(first + at_once, stop))
+        for s, (start, stop) in enumerate(pairwise([0, *size.cumsum().tolist()]))
+        for first in range(start, stop, at_once)
+    ]
+    return unit, parts
 
 
 def _strata(labels: BoardLabels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -108,8 +129,9 @@ def _strata(labels: BoardLabels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _leads(values, order, stratum, size, seen, tied, pooled, within):
-    """Twice each entry's rank less twice the zeros': `pooled [m]` among all positions, `within [m]` in its stratum.
+def _leads(values, order, stratum, size, unit, seen, tied, leads):
+    """Twice each entry's rank less twice the zeros', among all positions and, `unit` times that, in its stratum: into
+    `leads [m]`.
 
     order: `[m]`, by rising value; stratum: `[m]`; size: `[S + 1]`; seen, tied: `[S]`, room to count in.
     """
@@ -128,8 +150,7 @@ def _leads(values, order, stratum, size, seen, tied, pooled, within):
         if first == last:  # the loops below for one entry, in a third of the time
             entry = order[first]
             s = stratum[entry]
-            pooled[entry] = size[-1] - m + 2 * first + 1
-            within[entry] = zeros[s] + 2 * seen[s] + 1
+            leads[entry] = size[-1] - m + 2 * first + 1 + unit * (zeros[s] + 2 * seen[s] + 1)
             seen[s] += 1
             first += 1
             continue
@@ -138,8 +159,7 @@ def _leads(values, order, stratum, size, seen, tied, pooled, within):
         for at in range(first, last + 1):
             entry = order[at]
             s = stratum[entry]
-            pooled[entry] = size[-1] - m + first + last + 1
-            within[entry] = zeros[s] + 2 * seen[s] + tied[s]
+            leads[entry] = size[-1] - m + first + last + 1 + unit * (zeros[s] + 2 * seen[s] + tied[s])
         for at in range(first, last + 1):
             s = stratum[order[at]]
             seen[s] += tied[s]
@@ -149,35 +169,37 @@ def _leads(values, order, stratum, size, seen, tied, pooled, within):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _sparse_columns(offsets, rows, values, stratum_of, list_offsets, list_index, size, positives, share, out):
+def _sparse_columns(offsets, rows, values, stratum_of, list_offsets, list_index, size, positives, share, unit, out):
     n_strata = len(size) - 1
     sums = np.empty((n_strata + 1, N_LISTED))
     seen, tied = np.empty(n_strata, np.int64), np.empty(n_strata, np.int64)
     for column in range(len(offsets) - 1):
         these, here = rows[offsets[column] : offsets[column + 1]], values[offsets[column] : offsets[column + 1]]
         m = len(these)
-        pooled, within = np.empty(m), np.empty(m)
+        leads = np.empty(m)
         stratum = stratum_of[these]
-        _leads(here, argsort(here), stratum, size, seen, tied, pooled, within)
+        _leads(here, argsort(here), stratum, size, unit, seen, tied, leads)
         sums[:] = 0
         for entry in range(m):
             s, row = stratum[entry], these[entry]
+            within = np.floor(leads[entry] / unit)
+            pooled = leads[entry] - unit * within
             for at in range(list_offsets[row], list_offsets[row + 1]):
-                sums[n_strata, list_index[at]] += pooled[entry]
-                sums[s, list_index[at]] += within[entry]
+                sums[n_strata, list_index[at]] += pooled
+                sums[s, list_index[at]] += within
         entries = np.append(seen, m)
         _finish(sums, entries, size, positives, share, out[:, column])
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _dense_leads(columns, order, stratum, size, leads):
-    """The leads of dense columns `[f, N]`, into `leads [2, f, N]`, pooled and within, positions in the given order."""
+def _dense_leads(columns, order, stratum, size, unit, leads):
+    """The leads of dense columns `[f, N]`, into `leads [f, N]`, positions in the given order."""
     n_strata = len(size) - 1
     seen, tied = np.empty(n_strata, np.int64), np.empty(n_strata, np.int64)
     for column in range(len(columns)):
         values = columns[column][order]
-        _leads(values, argsort(values), stratum, size, seen, tied, leads[0, column], leads[1, column])
+        _leads(values, argsort(values), stratum, size, unit, seen, tied, leads[column])
 
 
 @njit(cache=True, nogil=True)

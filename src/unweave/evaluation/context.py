@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from unweave.activations.corpus import of_games
@@ -53,13 +54,16 @@ class Context:
         n_games: int = 2000,
         seed: int = 1,
         split: games.Split = "test",
+        like: Context | None = None,
     ) -> None:
         """target: the site that a transcoder reconstructs, if not the one it reads. n_games: so many of the split's
         stream of `seed`: the first half chooses features, the second scores them. split: "validation" for whatever is
-        chosen by its scores.
+        chosen by its scores. like: another subject's context, whose games these then are, played and labelled once.
 
         Raises ValueError for fewer than 2 games, or an unknown site or subject.
         """
+        if like is not None:
+            n_games, seed, split = like.n_games, like.seed, like.split
         if n_games < 2:
             raise ValueError(
                 f"{n_games} games cannot be halved: features are chosen on one half and scored on the other"
@@ -68,6 +72,7 @@ class Context:
             raise ValueError(f"the held-out games need a seed of at least 0, not {seed}")
         self.call, self.n_games, self.seed = subject, n_games, seed
         self.split: games.Split = split
+        self._like = like
         self.subject = load(subject)
         if isinstance(self.subject, ReadsText):
             raise ValueError(f"{subject} reads text, not games: unweave.evaluation.language scores its dictionaries")
@@ -103,16 +108,22 @@ class Context:
 
     @cached_property
     def halves(self) -> tuple[Half, Half]:
+        sites = [self.site, self.target]
+        if self._like is not None:
+            a, b = self._like.halves
+            return self.half(a.moves, sites, a), self.half(b.moves, sites, b)
         moves = games.sample(self.split, self.n_games, self.seed)
         middle = self.n_games // 2
-        sites = [self.site, self.target]
         return self.half(moves[:middle], sites), self.half(moves[middle:], sites)
 
-    def half(self, moves: Tensor, sites: Sequence[str]) -> Half:
-        """Any games as the halves are, with activations at `sites`."""
+    def half(self, moves: Tensor, sites: Sequence[str], like: Half | None = None) -> Half:
+        """Any games as the halves are, with activations at `sites`. like: the same games, as another subject read
+        them."""
         found = harvest(self.subject, of_games(moves), sites)
-        truth = labels.label(moves)
         at = found.row, found.position
+        if like is not None and torch.equal(at[0], like.game) and torch.equal(at[1], like.ply):
+            return Half(moves, like.truth, found.vectors, *at)
+        truth = labels.label(moves)
         board = BoardLabels(truth.board[at].numpy(), truth.legal[at].numpy(), found.position.numpy())
         return Half(moves, board, found.vectors, *at)
 

@@ -9,7 +9,7 @@ Shapes: N positions of a half, D width, F features.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -25,6 +25,7 @@ from unweave.evaluation.decoder import fit as fit_decoder
 from unweave.evaluation.fidelity import BATCH, Fidelity
 from unweave.evaluation.ground_truth import BoardLabels
 from unweave.evaluation.own import own_scores, pre_activation_scores
+from unweave.evaluation.probes import Probe
 from unweave.evaluation.probes import fit as fit_probes
 from unweave.evaluation.readout import Dense
 from unweave.evaluation.truth import TruthScores
@@ -55,21 +56,30 @@ class Controls:
 
     @cached_property
     def rows(self) -> list[Row]:
-        """Every control, the ceiling first; those that take longest come next, so that no core waits for them."""
+        """Every control, the ceiling first."""
+        self.prepare()
+        side_by_side(self.tasks)
+        return [task() for task in self.tasks]
+
+    def prepare(self) -> None:
+        """Make what the tasks share: once, before several threads ask."""
+        side_by_side([self.context.prepare, lambda: self._fitted, self._shuffled.prepare])
+
+    @cached_property
+    def tasks(self) -> list[Callable[[], Row]]:
+        """What makes each row, when first called."""
         site = self.context.site
-        side_by_side([self.context.prepare, self._shuffled.prepare, lambda: self._fitting])
-        return side_by_side(
-            [
-                lambda: ("linear probe", "logits", self.probe.scores | self._rebuilt(*self._logits)),
-                lambda: ("shuffled subject", "activations", self._of_shuffled(own_scores).activations),
-                lambda: ("shuffled subject", "pre-activations", self._of_shuffled(pre_activation_scores)),
-                lambda: (f"neurons {self.context.neurons}", "activations", self._score(self._neurons)),
-                lambda: ("residual dimensions", "both signs", self._score(lambda h: signed(h.vectors[site].numpy()))),
-                lambda: ("PCA", "both signs", self._score(self._components())),
-                lambda: ("position alone", "up, down and each", self._score(lambda h: raw(_clock(h.ply)))),
-                lambda: ("always on", "constant", self._score(lambda h: raw(np.ones((len(h.ply), 1), np.float32)))),
-            ]
-        )
+        tasks = [
+            lambda: ("linear probe", "logits", self.probe.scores | self._rebuilt(*self._logits)),
+            lambda: ("shuffled subject", "activations", self._of_shuffled(own_scores).activations),
+            lambda: ("shuffled subject", "pre-activations", self._of_shuffled(pre_activation_scores)),
+            lambda: (f"neurons {self.context.neurons}", "activations", self._score(self._neurons)),
+            lambda: ("residual dimensions", "both signs", self._score(lambda h: signed(h.vectors[site].numpy()))),
+            lambda: ("PCA", "both signs", self._score(self._components())),
+            lambda: ("position alone", "up, down and each", self._score(lambda h: raw(_clock(h.ply)))),
+            lambda: ("always on", "constant", self._score(lambda h: raw(np.ones((len(h.ply), 1), np.float32)))),
+        ]
+        return [cache(task) for task in tasks]
 
     @cached_property
     def probe(self) -> TruthScores:
@@ -78,8 +88,11 @@ class Controls:
 
     @cached_property
     def _logits(self) -> tuple[Dense, Dense]:
-        probe = fit_probes(*self._fitting)
-        return self._on_halves(lambda half: probe.readout(half.vectors[self.context.site]))
+        return self._on_halves(lambda half: self._fitted.readout(half.vectors[self.context.site]))
+
+    @cached_property
+    def _fitted(self) -> Probe:
+        return fit_probes(*self._fitting)
 
     @cached_property
     def _fitting(self) -> tuple[Tensor, BoardLabels]:
@@ -98,8 +111,7 @@ class Controls:
     @cached_property
     def _shuffled(self) -> Context:
         config = self.run.config
-        n, seed, split = self.context.n_games, self.context.seed, self.context.split
-        return Context(config.subject, config.site, config.target, n_games=n, seed=seed, split=split)
+        return Context(config.subject, config.site, config.target, like=self.context)
 
     def _of_shuffled(self, scores: Callable[[Dictionary, Context], T]) -> T:
         return scores(self.run.dictionary(), self._shuffled)

@@ -120,8 +120,9 @@ def count(readout: Readout, labels: BoardLabels, f_max: np.ndarray | None = None
 
 def f1(counts: Counts, labels: BoardLabels) -> np.ndarray:
     """`[F, T, 252] float64`: 2 true / (fired + positives); 0 where both are 0."""
-    total = counts.fired[..., None] + labels.positives
-    return 2 * counts.true / np.maximum(total, 1)
+    out = np.empty(counts.true.shape)
+    in_parts(len(out), _FEATURES, partial(_f1, counts.fired, counts.true, labels.positives, out))
+    return out
 
 
 def precise(counts: Counts) -> np.ndarray:
@@ -174,6 +175,16 @@ def _rebuilt(hits_a: np.ndarray, hits_b: np.ndarray, words: Sequence[int]) -> fl
         return 2 * right / np.maximum(predicted + true, 1)
 
     return float(pooled(hits_b)[pooled(hits_a).argmax()])
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _f1(fired, true, positives, out, first, last):
+    for feature in range(first, last):
+        for level in range(fired.shape[1]):
+            for label in range(len(positives)):
+                total = max(fired[feature, level] + positives[label], 1)
+                out[feature, level, label] = 2 * true[feature, level, label] / total
 
 
 @njit(cache=True, nogil=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -44,10 +44,14 @@ def evaluate(run: Run, controls: Controls | None = None, *, n_games: int = 2000,
             f"{run.folder} is of {config.site} of {config.subject}, not of {context.site} of {context.call}"
             + (f", or to {config.target or config.site}, not to {context.target}" if config.target else "")
         )
-    own = own_scores(dictionary, context)
+    activations = cache(partial(own_scores, dictionary, context))
+    pre_activations = cache(partial(pre_activation_scores, dictionary, context))
+    controls.prepare()
+    side_by_side([activations, pre_activations, *controls.tasks])
+    own = activations()
     rows = [
         row("dictionary", "activations", own.activations),
-        row("dictionary", "pre-activations", pre_activation_scores(dictionary, context)),
+        row("dictionary", "pre-activations", pre_activations()),
         *(row(*control, is_control=True) for control in controls.rows),
     ]
     found = {

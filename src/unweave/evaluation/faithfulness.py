@@ -33,7 +33,7 @@ class Faithfulness:
         mean: Tensor,
         *,
         allowed: Tensor | None = None,
-        batch: int = 256,
+        batch: int = 64,
     ) -> None:
         """Make the runs that no dictionary changes.
 

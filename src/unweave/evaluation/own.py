@@ -89,9 +89,10 @@ def _activations(d: Dictionary, x: Tensor, seen: Callable[[Codes, slice], None] 
 
 
 def _pre_activations(d: Dictionary, x: Tensor) -> Dense:
+    normalised = d.input(x)
+
     def block(start: int, stop: int) -> np.ndarray:
-        features = torch.arange(start, stop)
-        return d.pre_normalised(d.input(x), features).numpy()
+        return d.pre_normalised(normalised, torch.arange(start, stop)).numpy()
 
     return Dense(len(x), d.d_sae, torch.no_grad()(block))
 

@@ -20,6 +20,9 @@ from unweave.subject.sites import resolve, widths
 
 Tap = Callable[[str, Tensor], Tensor]
 
+# Sites that all of what comes after them is made of.
+_STREAM = ("embed", "resid_")
+
 
 @dataclass(frozen=True, kw_only=True)
 class GPTConfig:
@@ -138,6 +141,7 @@ class GPT(nn.Module):
         wanted = {resolve(site, self.sites()): edit for site, edit in (edits or {}).items()}
         if len(wanted) < len(edits or {}):
             raise ValueError(f"two edits at one site under two names: {', '.join(edits or {})}")
+        left = set(wanted)
 
         def tap(site: str, x: Tensor) -> Tensor:
             if site not in wanted:
@@ -147,9 +151,13 @@ class GPT(nn.Module):
                 raise ValueError(
                     f"the edit at {site} made {list(edited.shape)} of {list(x.shape)}: the shape must stay"
                 )
+            left.discard(site)
+            last = site.startswith(_STREAM) and not left and not edited.requires_grad
+            if last and bool((edited == edited[:1]).all()):
+                return edited[:1]  # the stream is alike in all sequences, and so is all that comes of it
             return edited
 
-        return self(self._checked(tokens), tap)
+        return self(self._checked(tokens), tap).expand(len(tokens), -1, -1)
 
     def _checked(self, tokens: Tensor) -> Tensor:
         if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < self.config.n_tokens:
