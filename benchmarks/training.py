@@ -1,11 +1,11 @@
 """A training step of each method against the arithmetic's floor and against dense matrices; harvesting against its own.
 
 Floor of a step: the encoder's product alone, 2 B D F operations, at the rate that torch reaches on that very product; a
-dense step with gradients has five such products. Beside it, alternating with it, the same method's step with dense
-codes and torch's own gradients, which is what a step is without `dictionary/kernels/pairs.py`; how many pairs are
-active is set by the encoder's bias. Times are this thread's on the processor, medians. Floor of a harvest: the
-subject's weights up to the site, 2 operations each a position. A step of an end-to-end objective stands beside one of
-the squared error on the same whole games.
+dense step with gradients has five such products. Beside it, alternating with it, the same method's step by the
+reference backend, with dense codes and torch's own gradients; how many pairs are active is set by the encoder's bias.
+Times are this thread's on the processor, medians. Floor of a harvest: the subject's weights up to the site, 2
+operations each a position. A step of an end-to-end objective stands beside one of the squared error on the same whole
+games.
 """
 
 from __future__ import annotations
@@ -22,10 +22,7 @@ from unweave.activations.batches import of_rows
 from unweave.activations.corpus import of_games
 from unweave.activations.harvest import harvest
 from unweave.config import RunConfig, override
-from unweave.dictionary.codes import Sparse
-from unweave.dictionary.core import Linear
-from unweave.dictionary.kernels import pairs
-from unweave.dictionary.methods.topk import KLargest
+from unweave.dictionary.kernels import cpu
 from unweave.othello import games
 from unweave.subject import GPT, GPTConfig
 from unweave.subject.othello import ALPHABET
@@ -47,45 +44,25 @@ DENSITIES = (0.02, 0.06, 0.1, 0.15)
 LARGE = (512, 4096, 4096), ("relu(l1=1.0)", "jumprelu", "topk(k=32)"), (0.01, 0.025, 0.12)
 
 
-def with_density(method: str, x: Tensor, d_sae: int, density: float) -> Trainer:
+def with_density(method: str, x: Tensor, d_sae: int, density: float, backend: str) -> Trainer:
     """A trainer whose weights stay where they are, with that share of pre-activations above what lets them pass."""
     settings = {"training.lr": 1e-12, "training.warmup": 0, "training.steps": 10**6, "training.log_every": 10**6}
-    config = override(RunConfig(method=method, d_sae=d_sae, revive="none()"), settings)
+    config = override(RunConfig(method=method, d_sae=d_sae, revive="none()"), settings | {"training.backend": backend})
     trainer = Trainer(config, x.shape[1])
     trainer.fit_(x)
     hold_density(trainer, x, density)
     return trainer
 
 
-def both_ways(trainer: Trainer, x: Tensor, rounds: int) -> tuple[float, float]:
+def both_ways(method: str, x: Tensor, d_sae: int, density: float, rounds: int) -> list[float]:
     """Milliseconds of a step over active pairs, and of one with dense codes: medians of alternating ones."""
-    coder, took = trainer.dictionary.coder, ([], [])
-    usual = pairs.SHARE
+    trainers = [with_density(method, x, d_sae, density, backend) for backend in ("cpu", "reference")]
+    took: list[list[float]] = [[], []]
     for turn in range(2 * rounds + 4):  # the first four warm up
-        pairs.SHARE = (1.0, -1.0)[turn % 2]
-        plain = turn % 2 and isinstance(coder, Linear) and isinstance(coder.activation, KLargest)
         began = time.thread_time()
-        if plain:
-            densely(trainer, x)
-        else:
-            trainer.update(x)
+        trainers[turn % 2].update(x)
         took[turn % 2].append(1000 * (time.thread_time() - began))
-    pairs.SHARE = usual
-    return statistics.median(took[0][2:]), statistics.median(took[1][2:])
-
-
-def densely(trainer: Trainer, x: Tensor) -> None:
-    """A step of a method that always chooses pairs, with its choice in dense codes."""
-    d, coder = trainer.dictionary, trainer.dictionary.coder
-    assert isinstance(coder, Linear)
-    assert isinstance(coder.activation, KLargest)
-    normalised = d.input(x)
-    pre = coder.pre(normalised, d.W_dec, d.b_dec)
-    chosen = Sparse(*coder.activation.select(pre.detach()), torch.ones(0), d.d_sae)
-    mask = torch.zeros_like(pre).index_put((chosen.rows, chosen.features), torch.ones(()))
-    x_hat = d.decode_normalised((pre * mask).relu(), normalised)
-    trainer.objective.distance(x_hat, normalised).backward()
-    trainer.optimiser.step(trainer.step)
+    return [statistics.median(each[2:]) for each in took]
 
 
 def steps(shape: tuple[int, int, int], methods: Sequence[str], densities: Sequence[float], rounds: int) -> None:
@@ -100,8 +77,7 @@ def steps(shape: tuple[int, int, int], methods: Sequence[str], densities: Sequen
     print("method              density  step ms  x the product  dense ms  dense / step")
     for method in methods:
         for density in densities if "topk(k=" not in method or method.startswith("without") else (None,):
-            trainer = with_density(method, x, d_sae, density or 0.5)
-            ours, plain = both_ways(trainer, x, rounds)
+            ours, plain = both_ways(method, x, d_sae, density or 0.5, rounds)
             share = f"{density:7.1%}" if density else "      k"
             print(f"{method:19} {share} {ours:8.1f} {ours / product:14.1f} {plain:9.1f} {plain / ours:13.2f}")
 
@@ -117,6 +93,7 @@ def median_ms(work: Callable[[], object], rounds: int = 15) -> float:
 
 def main() -> None:
     torch.set_num_threads(1)  # of which this thread's time is all there is
+    cpu.SHARE = 1.0  # pairs at any density
     steps((D, F, B), METHODS, DENSITIES, 15)
     steps(*LARGE, 5)
     torch.manual_seed(0)
