@@ -4,10 +4,13 @@ Of few among many, the maxima of strided groups say at least how large the small
 to be looked at again. Otherwise numpy's partition finds it, several times faster than a sort of the chosen ones (as in
 torch.topk) would, and a second pass writes down where they stand. numpy's sort is ten times as fast as torch's, which
 keeps track of places as well.
+
+On a GPU the kernels of `cuda_select.py` do it where they can, and torch's own operators elsewhere.
 """
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import no_type_check
 
 import numpy as np
@@ -15,12 +18,17 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from unweave.dictionary.kernels import has_triton
+
 
 def largest_of_rows(x: Tensor, k: int) -> Tensor:
     """`[B, k] int64`: the columns of the k largest entries in each row of `x [B, F]`, in ascending order.
 
-    Of equal entries the first are taken. A NaN counts as the largest: it goes on to where it is noticed.
+    Of equal entries the first are taken (not by torch's own operators on other devices, which take any). A NaN counts
+    as the largest: it goes on to where it is noticed.
     """
+    if (gpu := _for_gpu(x)) and gpu.possible(x, k):
+        return gpu.largest_of_rows(x, k)
     if x.device.type != "cpu":
         return x.topk(k, dim=-1, sorted=False).indices.sort(dim=-1).values
     values, width = x.numpy(), x.shape[1]
@@ -55,9 +63,10 @@ def descending(x: Tensor) -> Tensor:
 def at_least(x: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
     """The entries of `x [B, F]` that are not below the scalar `least`, row by row: offsets `[B + 1] int64`, columns
     `[n] int64`."""
+    if gpu := _for_gpu(x):
+        return gpu.at_least(x, least)
     if x.device.type != "cpu":
-        chosen = x >= least
-        return torch.nn.functional.pad(chosen.sum(-1).cumsum(0), (1, 0)), chosen.nonzero()[:, 1]
+        return _where(~(x < least))
     offsets, columns = np.zeros(len(x) + 1, np.int64), np.empty(x.numel(), np.int64)
     _entries_from(x.numpy(), least.numpy()[()], offsets, columns)
     return torch.from_numpy(offsets), torch.from_numpy(columns[: offsets[-1]].copy())
@@ -66,14 +75,29 @@ def at_least(x: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
 def above(x: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
     """The entries of `x [B, F]` that are above their column's floor, `[F]` or a scalar, row by row: offsets
     `[B + 1] int64`, columns `[n] int64`."""
+    if gpu := _for_gpu(x):
+        return gpu.above(x, floor)
     if x.device.type != "cpu":
-        chosen = ~(x <= floor)
-        return torch.nn.functional.pad(chosen.sum(-1).cumsum(0), (1, 0)), chosen.nonzero()[:, 1]
+        return _where(~(x <= floor))
     least, offsets = floor.to(x).expand(x.shape[1]).contiguous().numpy(), np.zeros(len(x) + 1, np.int64)
     _count_above(x.numpy(), least, offsets)
     columns = np.empty(offsets[-1] + 1, np.int64)  # one more: see _entries_above
     _entries_above(x.numpy(), least, columns)
     return torch.from_numpy(offsets), torch.from_numpy(columns[:-1])
+
+
+def _for_gpu(x: Tensor) -> ModuleType | None:
+    """The kernels for where x is; None if it is on no GPU, or triton is missing."""
+    if x.device.type != "cuda" or not has_triton():
+        return None
+    from unweave.dictionary.kernels import cuda_select
+
+    return cuda_select
+
+
+def _where(chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Offsets and columns of what is true in `chosen [B, F] bool`."""
+    return torch.nn.functional.pad(chosen.sum(-1).cumsum(0), (1, 0)), chosen.nonzero()[:, 1].contiguous()
 
 
 def rest_of_rows(offsets: Tensor, values: Tensor, k: int) -> Tensor:
