@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Before anything imports kernels in Triton: without a GPU its interpreter runs them, on tensors of the processor.
 os.environ.setdefault("TRITON_INTERPRET", "0" if torch.cuda.is_available() else "1")
-os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")  # else Triton 3.9 warns of the default
 torch.set_num_threads(1)
 
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -84,7 +84,9 @@ def test_entries_above_a_floor_and_entries_not_below_a_bound(columns: int, devic
     x[1], x[2, columns // 2] = -1, torch.nan
     floors = draw(0, columns).float(), torch.tensor(0.7), torch.tensor(-1.0)
     for floor in floors:
-        for found, expected in zip(cuda_select.above(x.to(device), floor.to(device)), select.above(x, floor), strict=True):
+        for found, expected in zip(
+            cuda_select.above(x.to(device), floor.to(device)), select.above(x, floor), strict=True
+        ):
             assert torch.equal(found.cpu(), expected)
     for least in floors[1:]:
         found, expected = cuda_select.at_least(x.to(device), least.to(device)), select.at_least(x, least)

@@ -125,10 +125,9 @@ def _keys(at, mask, BITS: tl.constexpr):
         bits = x.to(tl.int32, bitcast=True)
         bits = tl.where(x == x, bits ^ ((bits >> 31) & 0x7FFFFFFF), 0x7FFFFFFF)
         return tl.where(mask, bits, -0x80000000)
-    else:
-        bits = x.to(tl.int64, bitcast=True)
-        bits = tl.where(x == x, bits ^ ((bits >> 63) & 0x7FFFFFFFFFFFFFFF), 0x7FFFFFFFFFFFFFFF)
-        return tl.where(mask, bits, -0x8000000000000000)
+    bits = x.to(tl.int64, bitcast=True)
+    bits = tl.where(x == x, bits ^ ((bits >> 63) & 0x7FFFFFFFFFFFFFFF), 0x7FFFFFFFFFFFFFFF)
+    return tl.where(mask, bits, -0x8000000000000000)
 
 
 @triton.jit
@@ -137,8 +136,7 @@ def _one(BITS: tl.constexpr):
     """The number 1 as a key is."""
     if BITS == 32:
         return tl.full([], 1, tl.int32)
-    else:
-        return tl.full([], 1, tl.int64)
+    return tl.full([], 1, tl.int64)
 
 
 @triton.jit
