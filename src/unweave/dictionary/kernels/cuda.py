@@ -146,7 +146,12 @@ def dots(offsets: Tensor, features: Tensor, left: Tensor, right: Tensor) -> Tens
 
 def _block(width: int) -> int:
     """So many entries of a row at a time that, with a sum's pairs, they fit into the registers of one program."""
-    return min(128, max(16, triton.next_power_of_2(width)))
+    return min(128, max(16, power_of_2(width)))
+
+
+def power_of_2(n: int) -> int:
+    """The least that is not below n, which is at least 1."""
+    return 1 << (n - 1).bit_length()
 
 
 def _rows(offsets: Tensor, features: Tensor) -> Tensor:

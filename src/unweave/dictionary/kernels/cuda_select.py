@@ -18,6 +18,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from unweave.dictionary.kernels.cuda import power_of_2
+
 _MOST = 1 << 14  # entries that one program can hold and choose among
 _AT_ONCE = 4096  # entries that are read before any is looked at
 _BLOCK = 1024  # entries of a row at a time, where they are read one after another
@@ -26,15 +28,15 @@ _BLOCK = 1024  # entries of a row at a time, where they are read one after anoth
 def possible(x: Tensor, k: int) -> bool:
     """Whether `largest_of_rows` can: the groups that are looked at again are few enough for one program."""
     groups, size = _groups(x.shape[1], k)
-    return x.dtype in (torch.float32, torch.float64) and groups <= _MOST and triton.next_power_of_2(k) * size <= _MOST
+    return x.dtype in (torch.float32, torch.float64) and groups <= _MOST and power_of_2(k) * size <= _MOST
 
 
 def _groups(width: int, k: int) -> tuple[int, int]:
     """How many groups a row is dealt into, column j to group j mod that, and how many columns a group has at most: both
     powers of two. About as many groups as there are columns in the k of them that are looked at again."""
-    groups = max(64, triton.next_power_of_2(2 * k), triton.next_power_of_2(int((width * k) ** 0.5)))
-    groups = min(groups, triton.next_power_of_2(max(width, k)))
-    return groups, triton.next_power_of_2(triton.cdiv(width, groups))
+    groups = max(64, power_of_2(2 * k), power_of_2(int((width * k) ** 0.5)))
+    groups = min(groups, power_of_2(max(width, k)))
+    return groups, power_of_2(-(-width // groups))
 
 
 def largest_of_rows(x: Tensor, k: int) -> Tensor:
@@ -49,8 +51,8 @@ def largest_of_rows(x: Tensor, k: int) -> Tensor:
     if len(x):
         with torch.cuda.device_of(x):
             _largest[(len(x),)](
-                x, chosen, width, k, groups, size, triton.next_power_of_2(k), step, 8 * x.element_size(),
-                num_warps=8 if groups > _AT_ONCE // 2 else 4,
+                x, chosen, width, k, groups, size, power_of_2(k), step, 8 * x.element_size(),
+                num_warps=8 if groups > _AT_ONCE // 2 else 4,  # type: ignore[call-arg]  of every launch
             )  # fmt: skip
     return chosen
 
