@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test slow check bench docs clean
+.PHONY: demo test slow check bench gpu docs clean
 
 demo: .venv/made  ## the main job: dictionaries trained and scored on the bundled OthelloGPT, and a report
 	$(BIN)/unweave demo
@@ -18,8 +18,12 @@ check: .venv/made  ## format, lint, types
 	$(BIN)/ruff check
 	$(BIN)/pyright
 
-bench: .venv/made  ## every measurement under benchmarks/
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+bench: .venv/made  ## every measurement under benchmarks/ that needs no GPU
+	@for script in $(filter-out benchmarks/gpu.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+gpu: .venv/made  ## on a machine with a GPU: the tests that need one, and what a step costs there
+	$(BIN)/pytest -m gpu
+	$(BIN)/python benchmarks/gpu.py
 
 docs: .venv/made  ## the pages under docs/ as a site under site/
 	$(BIN)/python docs/metrics.py

@@ -12,6 +12,8 @@ import torch
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Before anything imports kernels in Triton: without a GPU its interpreter runs them, on tensors of the processor.
+os.environ.setdefault("TRITON_INTERPRET", "0" if torch.cuda.is_available() else "1")
 torch.set_num_threads(1)
 
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])

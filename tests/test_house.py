@@ -187,6 +187,10 @@ def test_subjects_load_transformers_only_when_one_is_built() -> None:
     assert {"transformers", "datasets", "pyarrow"} & loaded_by("unweave.subject") == set()
 
 
+def test_training_loads_triton_only_on_a_gpu() -> None:
+    assert "triton" not in loaded_by("unweave.training.loop")
+
+
 def test_a_run_is_described_by_few_settings() -> None:
     def leaves(value: dict[str, Any]) -> int:
         return sum(leaves(each) if isinstance(each, dict) else 1 for each in value.values())

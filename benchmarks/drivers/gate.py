@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from clock import Clock
 from torch import Tensor
 
 _OUT = os.fdopen(os.dup(1), "w")
@@ -24,8 +25,9 @@ os.dup2(2, 1)
 
 
 def asked() -> dict[str, Any]:
-    """What is to be done: the first argument."""
-    return json.loads(sys.argv[1])
+    """What is to be done: the first argument. device: where, the processor if nothing is said; tf32: whether products
+    on a GPU may be in that."""
+    return {"device": "cpu", "tf32": False} | json.loads(sys.argv[1])
 
 
 class Gate:
@@ -36,27 +38,34 @@ class Gate:
 
     def __init__(self, work: dict[str, Any], rebuild: Callable[[Tensor], Tensor], about: dict[str, Any] | None = None):
         torch.manual_seed(0)
-        torch.set_num_threads(1)  # one thread's time of the processor is its time on an idle machine
-        x = torch.from_numpy(np.load(work["data"]))
+        if work["device"] == "cpu":
+            torch.set_num_threads(1)  # one thread's time of the processor is its time on an idle machine
+        x = torch.from_numpy(np.load(work["data"])).to(work["device"])
         self.batches, self.held_out = list(x.split(work["batch"]))[:-1], x[-work["batch"] :]
         self.first = self.batches[0]
         self._rebuild, self._about = rebuild, {} if about is None else about
-        self._turn, self._began = 0, -1.0
+        self._turn, self._running, self._clock = 0, False, Clock(work["device"])
+        self._work = work
 
     def __iter__(self) -> Iterator[Tensor]:
         return self
 
     def __next__(self) -> Tensor:
-        if self._began >= 0:
-            _tell({"seconds": time.process_time() - self._began})
-            self._began = -1.0
+        if self._running:
+            _tell({"seconds": self._clock.seconds()})
+            self._running = False
         while (word := sys.stdin.readline().strip()) == "score":
             _tell({"fvu": self.score()})
         if word != "step":
+            if self._work["device"] != "cpu":
+                self._about["peak_mb"] = torch.cuda.max_memory_allocated() / 2**20
             _end(self._about)  # the trainer is in the midst of its loop, and is not asked what it thinks of that
         batch = self.batches[self._turn % len(self.batches)]
         self._turn += 1
-        self._began = time.process_time()
+        # Each time, as a library may have set it for itself: all are to be measured at one precision.
+        torch.set_float32_matmul_precision("high" if self._work["tf32"] else "highest")
+        self._running = True
+        self._clock.begin()
         return batch
 
     @torch.no_grad()

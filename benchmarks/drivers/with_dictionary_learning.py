@@ -33,13 +33,13 @@ def main() -> None:
 
     settings = {
         "trainer": Kept, "steps": 10**6, "activation_dim": work["d"], "dict_size": work["n"], "lr": work["lr"],
-        "warmup_steps": 1, "layer": 0, "lm_name": "none", "device": "cpu", "seed": 0,
+        "warmup_steps": 1, "layer": 0, "lm_name": "none", "device": work["device"], "seed": 0,
         **{name: work[name] for name in own},
     }  # fmt: skip
     if work["method"] == "relu":
         settings["sparsity_warmup_steps"] = 1
     gate = Gate(work, lambda x: made[0].ae(x))
-    trainSAE(gate, [settings], steps=10**6, device="cpu")
+    trainSAE(gate, [settings], steps=10**6, device=work["device"])
 
 
 if __name__ == "__main__":

@@ -29,14 +29,14 @@ METHODS: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
 def main() -> None:
     work = asked()
     kind, settings, own = METHODS[work["method"]]
-    sae = kind(settings(d_in=work["d"], d_sae=work["n"], **{name: work[name] for name in own}))
+    sae = kind(settings(d_in=work["d"], d_sae=work["n"], device=work["device"], **{name: work[name] for name in own}))
     gate = Gate(work, lambda x: sae.decode(sae.encode(x)))
     steps = SAETrainerConfig(
         total_training_samples=10**9,
         train_batch_size_samples=work["batch"],
         lr=work["lr"],
         lr_end=work["lr"],
-        device="cpu",
+        device=work["device"],
     )
     SAETrainer(steps, sae, gate).fit()
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from gate import Gate, asked
-from sparsify import SaeConfig, TrainConfig, Trainer
-from torch import Tensor, nn
+
+torch.cuda.is_bf16_supported = lambda *arguments, **named: False  # else it encodes in bfloat16, and says so nowhere
+from sparsify import SaeConfig, TrainConfig, Trainer  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 
 
 class Layer(nn.Module):
@@ -27,7 +29,7 @@ class Model(nn.Module):
         self.layer, self.gate, self.looked = Layer(), gate, False
         self.config = SimpleNamespace(hidden_size=width, num_hidden_layers=1)
         self.device, self.dtype, self.dummy_inputs = (
-            torch.device("cpu"),
+            gate.first.device,
             torch.float32,
             {"input_ids": torch.zeros(1, 1)},
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -14,7 +15,8 @@ from unweave.schedule import SHAPES
 T = TypeVar("T")
 
 DECODER_NORMS = ("unit", "bounded", "free")
-BACKENDS = ("auto", "reference", "sparse", "cpu", "cpu_bf16")
+DEVICES = re.compile(r"cpu|cuda(:\d+)?")
+BACKENDS = ("auto", "reference", "sparse", "cpu", "cpu_bf16", "cuda")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,7 @@ class TrainingConfig:
     decoder_norm: "unit" keeps decoder rows at norm 1, without the part of their gradient that would lengthen them;
     "bounded" cuts those that grew longer than 1 back to it after each step; "free" leaves them alone.
     log_every, checkpoint_every: in steps.
+    device: where the dictionary is trained: "cpu", "cuda", or one of several GPUs, such as "cuda:1".
     backend: what products over active pairs are left to: "auto", or one of BACKENDS, to compare them; "reference" is
     dense, with torch's own gradients.
     """
@@ -72,6 +75,7 @@ class TrainingConfig:
     decoder_norm: str = "unit"
     log_every: int = 50
     checkpoint_every: int = 500
+    device: str = "cpu"
     backend: str = "auto"
 
     def __post_init__(self) -> None:
@@ -87,6 +91,8 @@ class TrainingConfig:
             raise ValueError(f"training.shape must be {' or '.join(SHAPES)}, not {self.shape!r}")
         if self.decoder_norm not in DECODER_NORMS:
             raise ValueError(f"training.decoder_norm must be {', '.join(DECODER_NORMS)}, not {self.decoder_norm!r}")
+        if not DEVICES.fullmatch(self.device):
+            raise ValueError(f'training.device must be "cpu", "cuda" or one GPU, such as "cuda:1", not {self.device!r}')
         if self.backend not in BACKENDS:
             raise ValueError(f"training.backend must be {', '.join(BACKENDS)}, not {self.backend!r}")
         for name, of in (("decay", "the steps"), ("penalty_warmup", "the steps"), ("lr_end", "training.lr")):

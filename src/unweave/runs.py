@@ -253,7 +253,7 @@ class _Job:
             checkpoint.save(self.trainer, self.state, place | spent)
 
     def finish(self, x: Any) -> None:
-        dictionary = export.export(self.trainer.dictionary, x)
+        dictionary = export.export(self.trainer.dictionary.cpu(), x.cpu())
         files.write_text(self.run.folder / "card.md", _card(self.config, self.seconds))
         export.save(  # last: with it, the run is trained
             dictionary, self.run.folder / "sae.safetensors", {"config": to_dict(self.config), "hash": self.config.hash}

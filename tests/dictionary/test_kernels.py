@@ -205,7 +205,7 @@ def test_pursuit_and_its_gradients_equal_those_of_the_rounds_written_out(k: int)
 
 
 def test_a_config_knows_the_backends_that_there_are() -> None:
-    assert ("auto", *pairs.BACKENDS) == BACKENDS
+    assert ("auto", *pairs.BACKENDS, "cuda") == BACKENDS
 
 
 @given(st.integers(0, 10**6), st.integers(1, 9), st.sampled_from([0.0, 1.0, 30.0]), st.sampled_from([0.0, 5.0]))

@@ -242,3 +242,5 @@ def test_a_backend_that_the_processor_is_not_made_for_is_refused(monkeypatch: py
         Trainer(config, 4)
     monkeypatch.setattr(cpu_bf16, "supported", lambda: True)
     assert Trainer(config, 4).step == 0
+    with pytest.raises(ValueError, match="cuda is not for tensors on cpu"):
+        Trainer(override(config, {"training.backend": "cuda"}), 4)

@@ -15,6 +15,7 @@ def finetune(
     out: Annotated[Path, typer.Option(help="the folder of the fine-tuned run")],
     steps: Annotated[int, typer.Option(help="optimiser steps, with batches as large as in training")] = 1000,
     lr: Annotated[float, typer.Option(help="the peak of the learning rate")] = 1e-3,
+    device: Annotated[str, typer.Option(help='where: "cpu", "cuda", or one of several GPUs, such as "cuda:1"')] = "cpu",
     held_out: Annotated[int, typer.Option(help="held-out games or rows of text to score before and after")] = 256,
     json: Annotated[bool, typer.Option("--json", help="print finetune.json, and nothing else")] = False,
 ) -> None:
@@ -29,7 +30,7 @@ def finetune(
     from unweave.training.finetune import Finetuning
     from unweave.view.after import console_table
 
-    settings = Finetuning(steps=steps, lr=lr)
+    settings = Finetuning(steps=steps, lr=lr, device=device)
     with live.progress("fine-tuning", quiet=json) as show:
         (found,) = after.finetune({out: Run(run)}, settings, held_out=held_out, on_progress=show)
     if json:

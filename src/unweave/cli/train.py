@@ -30,6 +30,9 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(help="optimiser steps")] = None,
     seed: Annotated[int | None, typer.Option(help="of the dictionary's first weights")] = None,
+    device: Annotated[
+        str | None, typer.Option(help='where: "cpu", "cuda", or one of several GPUs, such as "cuda:1"')
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="start from a config.json instead of the defaults")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="any other setting, e.g. --set training.lr=1e-3")
@@ -50,7 +53,7 @@ def train(
     base = runs.read_config(config) if config else RunConfig()
     call = call_of(method) if method else None
     named = {"method": call, "site": site, "d_sae": d_sae, "subject": subject, "seed": seed}
-    named |= {"data.text": text, "training.steps": steps}
+    named |= {"data.text": text, "training.steps": steps, "training.device": device}
     made = override(base, {k: v for k, v in named.items() if v is not None} | live.parse_settings(settings))
     folder = folder or _folder(made)
     with live.training({runs.Run(folder).name: made.training.steps}, quiet=json) as show:

@@ -33,9 +33,9 @@ class Sparse:
     @property
     def rows(self) -> Tensor:
         """`[n] int64`: the row of each entry."""
-        return torch.repeat_interleave(
-            torch.arange(len(self.offsets) - 1, device=self.offsets.device), self.offsets.diff()
-        )
+        rows = torch.arange(len(self.offsets) - 1, device=self.offsets.device)
+        # How many there are is known: otherwise a GPU would be asked, and waited for.
+        return torch.repeat_interleave(rows, self.offsets.diff(), output_size=len(self.features))
 
 
 @dataclass(frozen=True)

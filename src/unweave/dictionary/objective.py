@@ -43,7 +43,12 @@ class Objective:
             return self.distance
         if downstream is None:
             raise ValueError("an end-to-end objective looks at the subject's output: it needs whole rows, not vectors")
-        return lambda x_hat, target: self.distance(x_hat, target) + outcome(downstream.spliced(undo(x_hat)), downstream)
+
+        def distance(x_hat: Tensor, target: Tensor) -> Tensor:
+            after = outcome(downstream.spliced(undo(x_hat)), downstream)  # where the subject is
+            return self.distance(x_hat, target) + after.to(x_hat.device)
+
+        return distance
 
 
 OBJECTIVES: Registry[Objective] = Registry("objective")
@@ -129,7 +134,7 @@ def cross_entropy(weight: float = 1.0, squared: float = 0.0) -> Objective:
     """
     return _end_to_end(
         "the subject's own loss, through the splice of Braun et al. 2024, arXiv 2405.12241",
-        lambda log_probs, of: F.nll_loss(log_probs, of.next),
+        lambda log_probs, of: F.nll_loss(log_probs, of.next.to(log_probs.device)),
         weight,
         squared,
     )

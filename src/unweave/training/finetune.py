@@ -18,16 +18,18 @@ from unweave.dictionary import Dictionary
 from unweave.dictionary.codes import combine
 from unweave.dictionary.objective import OBJECTIVES
 from unweave.schedule import rate
+from unweave.training.device import device
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finetuning:
     """steps: of Adam, each on a batch as large as in training; lr: the peak of its learning rate, which rises over the
-    first twentieth of the steps and falls to 0 over the second half."""
+    first twentieth of the steps and falls to 0 over the second half; device: where, as `training.device`."""
 
     steps: int = 1000
     lr: float = 1e-3
     log_every: int = 50
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.log_every < 1:
@@ -44,7 +46,8 @@ class Finetuner:
         """objective: the run's; what else it lowered, penalties and revival, has no part here. b_dec: whether the
         dictionary has one.
 
-        Raises ValueError for a method without an encoder: its codes would change with the decoder.
+        Raises ValueError for a method without an encoder, whose codes would change with the decoder, and for a device
+        that is not there.
         """
         if dictionary.coder.reads_decoder:
             raise ValueError(
@@ -52,7 +55,8 @@ class Finetuner:
                 "these are trained"
             )
         self.settings, self.objective = settings, OBJECTIVES.build(objective)
-        self.frozen = copy.deepcopy(dictionary).eval().requires_grad_(False)
+        self.device = device(settings.device)
+        self.frozen = copy.deepcopy(dictionary).to(self.device).eval().requires_grad_(False)
         rows = self.frozen.W_dec
         self.W_dec, self.scale = nn.Parameter(rows.clone()), nn.Parameter(rows.new_ones(len(rows)))
         self.moved = nn.Parameter(torch.zeros_like(self.frozen.b_dec))  # in units of `size`
@@ -72,11 +76,11 @@ class Finetuner:
     def update(
         self, x: Tensor, target: Tensor | None = None, downstream: Downstream | None = None
     ) -> dict[str, float | int] | None:
-        """One step on `x [B, D]`; target and downstream as a `Trainer` takes them. Every `log_every` steps, and at the
-        last, what there is to report. Raises FloatingPointError for a loss that is not finite."""
-        d, s = self.frozen, self.settings
+        """One step on `x [B, D]`; target and downstream as a `Trainer` takes them, wherever they are. Every `log_every`
+        steps, and at the last, what there is to report. Raises FloatingPointError for a loss that is not finite."""
+        d, s, x = self.frozen, self.settings, x.to(self.device, non_blocking=True)
         normalised = d.input(x)
-        wanted = normalised if d.output is None or target is None else d.output(target)
+        wanted = normalised if d.output is None or target is None else d.output(target.to(self.device))
         if not self.size:
             self.size = wanted.pow(2).mean().sqrt().item()
         x_hat = combine(d.encode_normalised(normalised), self.rows) + d.b_dec + self.size * self.moved
@@ -101,7 +105,7 @@ class Finetuner:
 
     @torch.no_grad()
     def finish(self) -> Dictionary:
-        """The dictionary as it is now, in the form in which it came."""
+        """The dictionary as it is now, in the form in which it came, on the processor."""
         made = copy.deepcopy(self.frozen).requires_grad_(True)
         made.W_dec.copy_(self.rows)
         by = self.size * self.moved
@@ -109,4 +113,4 @@ class Finetuner:
         if not made.transcodes:  # what reads begins at b_dec: it must not notice
             made.coder.follow_(by)
             made.lift.follow_(by)
-        return made
+        return made.cpu()

@@ -10,27 +10,26 @@ from unweave.config import RunConfig
 from unweave.dictionary.codes import fired, mean_l0
 from unweave.dictionary.core import Dictionary, Step
 from unweave.dictionary.initial import STARTS, centre
-from unweave.dictionary.kernels import cpu_bf16, pairs
+from unweave.dictionary.kernels import pairs
 from unweave.dictionary.objective import OBJECTIVES
 from unweave.dictionary.revive import REVIVALS
 from unweave.schedule import grown
+from unweave.training.device import device
 from unweave.training.optimiser import Optimiser
 
 
 class Trainer:
-    """A dictionary on its way. step: optimiser steps done; silent: `[F]`, the vectors since each feature fired."""
+    """A dictionary on its way. step: optimiser steps done; silent: `[F]`, the vectors since each feature fired; device:
+    where all of it is. What is drawn at random is drawn on the processor, so that a seed means the same everywhere."""
 
     def __init__(self, config: RunConfig, d_in: int, d_out: int | None = None) -> None:
         """d_out: the target's width, where a transcoder has one.
 
-        Raises ValueError for a method, encoder, objective, revival or width that cannot be, for an end-to-end objective
-        at joined sites, and for a backend that this machine is not made for.
+        Raises ValueError for a method, encoder, objective, revival, device or width that cannot be, for an end-to-end
+        objective at joined sites, and for a backend that this machine is not made for.
         """
-        if config.training.backend == "cpu_bf16" and not cpu_bf16.supported():
-            raise ValueError(
-                'training.backend cpu_bf16 needs a processor with units for bfloat16 (AVX512_BF16): leave it at "auto"'
-            )
-        self.config = config
+        self.config, self.device = config, device(config.training.device)
+        pairs.check(config.training.backend, self.device)
         self.dictionary = Dictionary(
             d_in,
             config.d_sae,
@@ -44,6 +43,7 @@ class Trainer:
         self.dictionary.b_dec.requires_grad_(config.b_dec != "none")
         start = STARTS.build(config.start)
         start(self.dictionary, torch.Generator().manual_seed(config.seed + 1))
+        self.dictionary.to(self.device)
         self.objective, self.revival = OBJECTIVES.build(config.objective), REVIVALS.build(config.revive)
         at = config.target or config.site
         if self.objective.end_to_end and "+" in at:
@@ -52,7 +52,7 @@ class Trainer:
                 "the later can hide the earlier"
             )
         self.optimiser = Optimiser(self.dictionary, config.training)
-        self.silent = torch.zeros(config.d_sae, dtype=torch.int64)
+        self.silent = torch.zeros(config.d_sae, dtype=torch.int64, device=self.device)
         self.step = 0
 
     @property
@@ -63,7 +63,7 @@ class Trainer:
     def fit_(self, sample: Tensor, target: Tensor | None = None) -> None:
         """Before the first step: normalisation and b_dec from `sample [N, D]`, and a transcoder's from the targets
         `[N, d_out]` of the same positions. Raises ValueError if not finite."""
-        d = self.dictionary
+        d, sample = self.dictionary, sample.to(self.device)
         self._check(sample)
         d.input.fit_(sample)
         if d.output is not None:
@@ -78,11 +78,12 @@ class Trainer:
         self, x: Tensor, target: Tensor | None = None, downstream: Downstream | None = None
     ) -> dict[str, float | int] | None:
         """One step on `x [B, D]`, for a transcoder with its `target [B, d_out]`, for an end-to-end objective with what
-        comes `downstream` of the site that is reconstructed. Every `log_every` steps, and at the last: what there is to
-        report, else None.
+        comes `downstream` of the site that is reconstructed, wherever these are. Every `log_every` steps, and at the
+        last: what there is to report, else None.
 
         Raises ValueError for activations, FloatingPointError for a loss that is not finite.
         """
+        x = x.to(self.device, non_blocking=True)
         self._check(x)
         d, c = self.dictionary, self.config.training
         with pairs.backend(c.backend):
@@ -112,6 +113,7 @@ class Trainer:
 
     def look(self, x: Tensor, target: Tensor | None = None, downstream: Downstream | None = None) -> Step:
         """What the dictionary makes of `x [B, D]` at this step; otherwise as `update`."""
+        x = x.to(self.device)
         d, normalised = self.dictionary, self.dictionary.input(x)
         codes = d.encode_normalised(normalised)
         return Step(
@@ -132,7 +134,7 @@ class Trainer:
             raise ValueError(
                 f"a transcoder to {self.config.target} learns from the activations there: they are missing"
             )
-        return target
+        return target.to(self.device, non_blocking=True)
 
     def parts(self, step: Step) -> dict[str, Tensor]:
         """What is minimised, part by part: scalars."""

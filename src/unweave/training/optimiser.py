@@ -72,6 +72,6 @@ class Optimiser:
         for name, p in self.trained.items():
             if not self.inner.state[p]:  # torch's Adam makes its own at the first step
                 moments = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
-                self.inner.state[p] = {"step": torch.zeros(()), **moments}
+                self.inner.state[p] = {"step": torch.zeros((), device=p.device), **moments}
             held |= {f"{name}.{key}": tensor for key, tensor in self.inner.state[p].items()}
         return held

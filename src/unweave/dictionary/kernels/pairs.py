@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import Function
 
-from unweave.dictionary.kernels import cpu, cpu_bf16, reference, sparse
+from unweave.dictionary.kernels import cpu, cpu_bf16, has_triton, reference, sparse
 
 Select = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From pre-activations `[B, F]` to the active pairs: offsets `[B + 1] int64`, features `[n] int64`."""
@@ -46,8 +46,8 @@ class Backend(Protocol):
     def by_feature(offsets: Tensor, features: Tensor, weights: Tensor, d_sae: int) -> tuple[Tensor, Tensor, Tensor]: ...
 
 
-BACKENDS: dict[str, Backend | None] = {"reference": None, "sparse": sparse, "cpu": cpu, "cpu_bf16": cpu_bf16}
-"""By name; None where there are no pairs, but dense products."""
+BACKENDS = {"reference": None, "sparse": sparse, "cpu": cpu, "cpu_bf16": cpu_bf16}
+"""By name those that run anywhere, but "cuda"; None where there are no pairs, but dense products."""
 
 _PROBE = 64  # rows that tell how many pairs there are
 
@@ -65,11 +65,31 @@ def backend(name: str) -> Iterator[None]:
         _asked.reset(before)
 
 
+def check(name: str, device: torch.device) -> None:
+    """Raises ValueError for a backend that tensors on that device, or this machine, cannot have."""
+    of = {"cpu": "cpu", "cpu_bf16": "cpu", "cuda": "cuda"}.get(name, device.type)
+    if of != device.type:
+        raise ValueError(f'the backend {name} is not for tensors on {device}: leave training.backend at "auto"')
+    if name == "cuda" and not has_triton():
+        raise ValueError('the backend cuda needs triton: install it, or leave training.backend at "auto"')
+    if name == "cpu_bf16" and not cpu_bf16.supported():
+        raise ValueError(
+            "the backend cpu_bf16 needs a processor with units for bfloat16 (AVX512_BF16), which this one has not: leave "
+            'training.backend at "auto"'
+        )
+
+
 def backend_for(x: Tensor) -> Backend | None:
     """Which backend products with `x` are left to."""
     name = _asked.get()
     if name == "auto":
-        name = "cpu" if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) else "sparse"
+        name = x.device.type if x.dtype in (torch.float32, torch.float64) else "sparse"
+        if not (name == "cpu" or (name == "cuda" and has_triton())):
+            name = "sparse"
+    if name == "cuda":  # only now: triton is there for GPUs alone
+        from unweave.dictionary.kernels import cuda
+
+        return cuda
     return BACKENDS[name]
 
 

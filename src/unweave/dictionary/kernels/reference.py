@@ -19,10 +19,10 @@ def encode(
     """As `pairs.encode`."""
     pre = torch.addmm(bias - origin @ W, x, W)
     offsets, features = select(pre.detach())
-    return offsets, features, pre[rows(offsets), features]
+    return offsets, features, pre[rows(offsets, len(features)), features]
 
 
 def decode(offsets: Tensor, features: Tensor, values: Tensor, directions: Tensor) -> Tensor:
     """As `pairs.decode`."""
     codes = values.new_zeros(len(offsets) - 1, len(directions))
-    return codes.index_put((rows(offsets), features), values) @ directions
+    return codes.index_put((rows(offsets, len(features)), features), values) @ directions

@@ -4,12 +4,15 @@ Of few among many, the maxima of strided groups say at least how large the small
 to be looked at again. Otherwise numpy's partition finds it, several times faster than a sort of the chosen ones (as in
 torch.topk) would, and a second pass writes down where they stand. numpy's sort is ten times as fast as torch's, which
 keeps track of places as well.
+
+On a GPU the kernels of `cuda_select.py` do it where they can, and torch's own operators elsewhere.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import ModuleType
 from typing import no_type_check
 
 import numpy as np
@@ -17,6 +20,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from unweave.dictionary.kernels import has_triton
 from unweave.threads import in_parts
 
 
@@ -33,8 +37,11 @@ class Largest:
 def largest_of_rows(x: Tensor, k: int) -> Tensor:
     """`[B, k] int64`: the columns of the k largest entries in each row of `x [B, F]`, in ascending order.
 
-    Of equal entries the first are taken. A NaN counts as the largest: it goes on to where it is noticed.
+    Of equal entries the first are taken (not by torch's own operators on other devices, which take any). A NaN counts
+    as the largest: it goes on to where it is noticed.
     """
+    if (gpu := _for_gpu(x)) and gpu.possible(x, k):
+        return gpu.largest_of_rows(x, k)
     if x.device.type != "cpu":
         return x.topk(k, dim=-1, sorted=False).indices.sort(dim=-1).values
     values, width = x.numpy(), x.shape[1]
@@ -83,15 +90,18 @@ def descending(x: Tensor) -> Tensor:
 def at_least(x: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
     """The entries of `x [B, F]` that are not below the scalar `least`, row by row: offsets `[B + 1] int64`, columns
     `[n] int64`."""
+    if gpu := _for_gpu(x):
+        return gpu.at_least(x, least)
     return above(x, least.nextafter(torch.full_like(least, -torch.inf)))
 
 
 def above(x: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
     """The entries of `x [B, F]` that are above their column's floor, `[F]` or a scalar, row by row: offsets
     `[B + 1] int64`, columns `[n] int64`. A NaN is not below anything: it goes on to where it is noticed."""
+    if gpu := _for_gpu(x):
+        return gpu.above(x, floor)
     if x.device.type != "cpu":
-        chosen = ~(x <= floor)
-        return torch.nn.functional.pad(chosen.sum(-1).cumsum(0), (1, 0)), chosen.nonzero()[:, 1]
+        return _where(~(x <= floor))
     values, least = x.numpy(), floor.to(x).expand(x.shape[1]).contiguous().numpy()
     offsets = np.zeros(len(x) + 1, np.int64)
     in_parts(len(x), _ROWS, lambda start, stop: _count_above(values[start:stop], least, offsets[start + 1 : stop + 1]))
@@ -106,6 +116,20 @@ def above(x: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
 
 
 _ROWS = 512  # that a thread takes at once
+
+
+def _for_gpu(x: Tensor) -> ModuleType | None:
+    """The kernels for where x is; None if it is on no GPU, or triton is missing."""
+    if x.device.type != "cuda" or not has_triton():
+        return None
+    from unweave.dictionary.kernels import cuda_select
+
+    return cuda_select
+
+
+def _where(chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Offsets and columns of what is true in `chosen [B, F] bool`."""
+    return torch.nn.functional.pad(chosen.sum(-1).cumsum(0), (1, 0)), chosen.nonzero()[:, 1].contiguous()
 
 
 def rest_of_rows(offsets: Tensor, values: Tensor, k: int) -> Tensor:

@@ -24,7 +24,7 @@ def entries(
     """What `select` chooses of x W + shift: offsets, features, the entries."""
     pre = torch.addmm(shift, x, W)
     offsets, features = select(pre)
-    return offsets, features, pre[rows(offsets), features]
+    return offsets, features, pre[rows(offsets, len(features)), features]
 
 
 def sums(offsets: Tensor, sources: Tensor, weights: Tensor, table: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def column_sums(offsets: Tensor, sources: Tensor, weights: Tensor, table: Tensor
 
 def dots(offsets: Tensor, features: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """`[n]`: of each pair, its row of `left [B, D]` times its feature's of `right [F, D]`."""
-    at = zip(rows(offsets).split(_PAIRS), features.split(_PAIRS), strict=True)
+    at = zip(rows(offsets, len(features)).split(_PAIRS), features.split(_PAIRS), strict=True)
     return torch.cat([torch.linalg.vecdot(left[row], right[feature]) for row, feature in at])
 
 
@@ -48,9 +48,10 @@ def by_feature(offsets: Tensor, features: Tensor, weights: Tensor, d_sae: int) -
     """The same pairs feature by feature: offsets `[F + 1]`, rows `[n]` and the weights in that order."""
     order = features.argsort(stable=True)
     starts = F.pad(torch.bincount(features, minlength=d_sae).cumsum(0), (1, 0))
-    return starts, rows(offsets)[order], weights[order]
+    return starts, rows(offsets, len(features))[order], weights[order]
 
 
-def rows(offsets: Tensor) -> Tensor:
-    """`[n] int64`: the row of each pair."""
-    return torch.repeat_interleave(torch.arange(len(offsets) - 1, device=offsets.device), offsets.diff())
+def rows(offsets: Tensor, n: int) -> Tensor:
+    """`[n] int64`: the row of each pair. How many there are is known: otherwise a GPU would be asked, and waited for."""
+    each = torch.arange(len(offsets) - 1, device=offsets.device)
+    return torch.repeat_interleave(each, offsets.diff(), output_size=n)
