@@ -236,7 +236,7 @@ def test_config_round_trip_and_nearest_names() -> None:
 
 
 def test_a_backend_that_the_processor_is_not_made_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = override(RunConfig(d_sae=16), {"training.backend": "cpu_bf16"})
+    config = override(RunConfig(method="relu", d_sae=16), {"training.backend": "cpu_bf16"})
     monkeypatch.setattr(cpu_bf16, "supported", lambda: False)
     with pytest.raises(ValueError, match="units for bfloat16"):
         Trainer(config, 4)

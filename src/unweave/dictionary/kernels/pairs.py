@@ -74,8 +74,8 @@ def check(name: str, device: torch.device) -> None:
         raise ValueError('the backend cuda needs triton: install it, or leave training.backend at "auto"')
     if name == "cpu_bf16" and not cpu_bf16.supported():
         raise ValueError(
-            "the backend cpu_bf16 needs a processor with units for bfloat16 (AVX512_BF16), which this one has not: leave "
-            'training.backend at "auto"'
+            "the backend cpu_bf16 needs a processor with units for bfloat16 (AVX512_BF16), and this one has none: "
+            'leave training.backend at "auto"'
         )
 
 

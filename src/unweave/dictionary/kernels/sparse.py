@@ -52,6 +52,6 @@ def by_feature(offsets: Tensor, features: Tensor, weights: Tensor, d_sae: int) -
 
 
 def rows(offsets: Tensor, n: int) -> Tensor:
-    """`[n] int64`: the row of each pair. How many there are is known: otherwise a GPU would be asked, and waited for."""
+    """`[n] int64`: the row of each of n pairs. A GPU that had to say how many there are would be waited for."""
     each = torch.arange(len(offsets) - 1, device=offsets.device)
     return torch.repeat_interleave(each, offsets.diff(), output_size=n)
