@@ -30,9 +30,7 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(help="optimiser steps")] = None,
     seed: Annotated[int | None, typer.Option(help="of the dictionary's first weights")] = None,
-    device: Annotated[
-        str | None, typer.Option(help='where: "cpu", "cuda", or one of several GPUs, such as "cuda:1"')
-    ] = None,
+    device: Annotated[str | None, typer.Option(help='where: "cpu", "cuda", or one GPU, such as "cuda:1"')] = None,
     config: Annotated[Path | None, typer.Option(help="start from a config.json instead of the defaults")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="any other setting, e.g. --set training.lr=1e-3")
