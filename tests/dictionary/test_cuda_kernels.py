@@ -172,6 +172,7 @@ def test_single_precision_stays_near_dense_double(device: str) -> None:
 
 COMPILE = """
 from triton import compile
+from triton.language import int32, int64
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from unweave.dictionary.kernels import cuda, cuda_select
@@ -183,7 +184,8 @@ for architecture in (80, 90):
         (cuda._dots, (I, I, P, P, P, N, C, C), (16, 64)),
         (cuda_select._count, (P, P, I, N, N, C, C), (True, 256)),
         (cuda_select._emit, (P, P, I, I, N, N, C, C), (False, 256)),
-        (cuda_select._largest, (P, I, N, N, C, C, C, C, C), (64, 4, 4, 4, 32)),
+        (cuda_select._largest, (P, I, N, N, C, C, C, C, C, C), (64, 4, 4, 4, int32, 32)),
+        (cuda_select._largest, ("*fp64", I, N, N, C, C, C, C, C, C), (64, 4, 4, 4, int64, 64)),
     ):
         signature = dict(zip(kernel.arg_names, types, strict=True))
         fixed = dict(zip([name for name in signature if signature[name] == C], constants, strict=True))

@@ -47,11 +47,11 @@ def largest_of_rows(x: Tensor, k: int) -> Tensor:
     x, width = x.contiguous(), x.shape[1]
     chosen = torch.empty(len(x), k, dtype=torch.int64, device=x.device)
     groups, size = _groups(width, k)
-    step = max(1, min(size, _AT_ONCE // groups))
+    step, key = max(1, min(size, _AT_ONCE // groups)), tl.int32 if x.element_size() == 4 else tl.int64
     if len(x):
         with torch.cuda.device_of(x):
             _largest[(len(x),)](
-                x, chosen, width, k, groups, size, power_of_2(k), step, 8 * x.element_size(),
+                x, chosen, width, k, groups, size, power_of_2(k), step, key, 8 * x.element_size(),
                 num_warps=8 if groups > _AT_ONCE // 2 else 4,  # type: ignore[call-arg]  of every launch
             )  # fmt: skip
     return chosen
@@ -119,34 +119,30 @@ def _emit(x, floor, offsets, columns, width, stride, OR_EQUAL: tl.constexpr, BLO
 
 @triton.jit
 @no_type_check
-def _keys(at, mask, BITS: tl.constexpr):
+def _lowest(KEY: tl.constexpr, BITS: tl.constexpr):
+    """The smallest number of its kind, a key of nothing."""
+    return tl.full([], 1, KEY) << (BITS - 1)
+
+
+@triton.jit
+@no_type_check
+def _keys(at, mask, KEY: tl.constexpr, BITS: tl.constexpr):
     """The entries there as whole numbers in the same order, a NaN above all others and what is masked out below."""
     x = tl.load(at, mask=mask, other=0)
     x = tl.where(x == 0, 0.0, x)  # the two zeros are equal
-    if BITS == 32:
-        bits = x.to(tl.int32, bitcast=True)
-        bits = tl.where(x == x, bits ^ ((bits >> 31) & 0x7FFFFFFF), 0x7FFFFFFF)
-        return tl.where(mask, bits, -0x80000000)
-    bits = x.to(tl.int64, bitcast=True)
-    bits = tl.where(x == x, bits ^ ((bits >> 63) & 0x7FFFFFFFFFFFFFFF), 0x7FFFFFFFFFFFFFFF)
-    return tl.where(mask, bits, -0x8000000000000000)
+    lowest = _lowest(KEY, BITS)
+    highest = lowest ^ -1
+    bits = x.to(KEY, bitcast=True)
+    bits = tl.where(x == x, bits ^ ((bits >> (BITS - 1)) & highest), highest)
+    return tl.where(mask, bits, lowest)
 
 
 @triton.jit
 @no_type_check
-def _one(BITS: tl.constexpr):
-    """The number 1 as a key is."""
-    if BITS == 32:
-        return tl.full([], 1, tl.int32)
-    return tl.full([], 1, tl.int64)
-
-
-@triton.jit
-@no_type_check
-def _kth(keys, k, BITS: tl.constexpr):
+def _kth(keys, k, KEY: tl.constexpr, BITS: tl.constexpr):
     """The k-th largest of them, bit by bit: each is set if k of them are still not below."""
-    one = _one(BITS)
-    found = one << (BITS - 1)  # the lowest there is
+    one = tl.full([], 1, KEY)
+    found = _lowest(KEY, BITS)
     for i in range(BITS):
         higher = found ^ (one << (BITS - 1 - i))
         found = tl.where(tl.sum((keys >= higher).to(tl.int32), 0) >= k, higher, found)
@@ -164,6 +160,7 @@ def _largest(
     SIZE: tl.constexpr,
     K: tl.constexpr,
     STEP: tl.constexpr,
+    KEY: tl.constexpr,
     BITS: tl.constexpr,
 ):
     """One row. The k-th largest of the groups' maxima bounds the k-th largest entry from below, so that nothing but the
@@ -172,11 +169,11 @@ def _largest(
     x += row * width
     chosen += row * k
     group = tl.arange(0, GROUPS)
-    maxima = tl.broadcast_to(_one(BITS) << (BITS - 1), [GROUPS])
+    maxima = tl.broadcast_to(_lowest(KEY, BITS), [GROUPS])
     for start in range(0, SIZE, STEP):
         j = (start + tl.arange(0, STEP))[:, None] * GROUPS + group[None, :]
-        maxima = tl.maximum(maxima, tl.max(_keys(x + j, j < width, BITS), 0))
-    bound = _kth(maxima, k, BITS)
+        maxima = tl.maximum(maxima, tl.max(_keys(x + j, j < width, KEY, BITS), 0))
+    bound = _kth(maxima, k, KEY, BITS)
     n_likely = tl.sum((maxima >= bound).to(tl.int32), 0)
     # Which groups, above all those above the bound: all threads must know, so it goes through memory.
     over = maxima > bound
@@ -190,12 +187,12 @@ def _largest(
     tl.debug_barrier()  # `chosen` is written over below
     j = tl.reshape(tl.arange(0, SIZE)[:, None] * GROUPS + groups[None, :], [SIZE * K])  # ascending, row after row
     there = tl.reshape((tl.arange(0, SIZE) >= 0)[:, None] & (lane < k)[None, :], [SIZE * K]) & (j < width)
-    keys = _keys(x + j, there, BITS)
+    keys = _keys(x + j, there, KEY, BITS)
     n_larger = tl.sum((keys > bound).to(tl.int32), 0)
     if (n_likely > k) & (n_larger < k):
-        _from_all(x, chosen, width, k, bound, n_larger, GROUPS, BITS)
+        _from_all(x, chosen, width, k, bound, n_larger, GROUPS, KEY, BITS)
     else:
-        least = _kth(keys, k, BITS)
+        least = _kth(keys, k, KEY, BITS)
         larger = keys > least
         ties = keys == least
         rest = k - tl.sum(larger.to(tl.int32), 0)
@@ -205,7 +202,7 @@ def _largest(
 
 @triton.jit
 @no_type_check
-def _from_all(x, chosen, width, k, least, larger, BLOCK: tl.constexpr, BITS: tl.constexpr):
+def _from_all(x, chosen, width, k, least, larger, BLOCK: tl.constexpr, KEY: tl.constexpr, BITS: tl.constexpr):
     """Where the k-th largest is known to be `least`, of which there are many: all `larger`, and the first of those."""
     rest = k - larger
     at = tl.zeros([], tl.int32)
@@ -213,7 +210,7 @@ def _from_all(x, chosen, width, k, least, larger, BLOCK: tl.constexpr, BITS: tl.
     start = 0
     while (start < width) & (at < k):
         j = start + tl.arange(0, BLOCK)
-        keys = _keys(x + j, j < width, BITS)
+        keys = _keys(x + j, j < width, KEY, BITS)
         ties = ((keys == least) & (j < width)).to(tl.int32)
         passes = ((keys > least) | ((ties > 0) & (seen + tl.cumsum(ties, 0) <= rest))).to(tl.int32)
         tl.store(chosen + at + tl.cumsum(passes, 0) - 1, j.to(tl.int64), mask=passes > 0)
