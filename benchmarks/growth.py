@@ -21,7 +21,7 @@ from unweave import threads
 from unweave.cards.markup import Markup, tag
 from unweave.config import RunConfig, override
 from unweave.training.loop import Trainer
-from unweave.view.axis import logarithmic, written
+from unweave.view.axis import logarithmic
 from unweave.view.charts import chart, rules
 
 STYLE = """
@@ -78,7 +78,11 @@ def panel(title: str, sizes: Sequence[int], found: Sequence[tuple[float, float]]
     x = logarithmic(list(sizes), left + 46, left + WIDTH - 12)
     y = logarithmic([ms for pair in found for ms in pair], HEIGHT - 40, 30)
     parts = [rules(y, x.start, x.end), tag("path", class_="axis", d=f"M{x.start} {y.start}H{x.end}")]
-    parts += [tag("text", written(size), x=x.at(size), y=HEIGHT - 24, text_anchor="middle") for size in sizes]
+    names = [f"{size // 1024}k" if size >= 8192 else str(size) for size in sizes]
+    parts += [
+        tag("text", name, x=x.at(size), y=HEIGHT - 24, text_anchor="middle")
+        for name, size in zip(names, sizes, strict=True)
+    ]
     parts.append(tag("text", f"{title} →", class_="title", x=x.end, y=HEIGHT - 6, text_anchor="end"))
     parts.append(tag("text", "↑ ms a step", class_="title", x=left + 8, y=14))
     for kind, line in zip(("step", "floor"), zip(*found, strict=True), strict=True):
@@ -95,8 +99,8 @@ def panel(title: str, sizes: Sequence[int], found: Sequence[tuple[float, float]]
 def picture(panels: Sequence[list[Markup]]) -> str:
     """Standalone SVG."""
     key = [
-        tag("text", "step", class_="name", x=WIDTH - 96, y=14),
-        tag("text", "product alone", class_="floor-name", x=WIDTH - 66, y=14),
+        tag("text", "step", class_="name", x=100, y=14),
+        tag("text", "product alone", class_="floor-name", x=132, y=14),
     ]
     inside = [tag("style", Markup(STYLE)), *key, *(part for parts in panels for part in parts)]
     drawn = chart(WIDTH * len(panels), HEIGHT, inside, "Time of a training step by its shape")

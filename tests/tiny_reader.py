@@ -38,7 +38,8 @@ class Reader(GPT):
         self.tokenizer = words()
         size = self.tokenizer.size
         config = GPTConfig(n_layers=2, d_model=D, n_heads=2, n_positions=2 * CONTEXT, n_tokens=size)
-        super().__init__(config, Alphabet(size, specials=self.tokenizer.specials))
+        names = tuple(self.tokenizer.piece(token) for token in range(size))
+        super().__init__(config, Alphabet(size, specials=self.tokenizer.specials, names=names))
 
 
 @cache

@@ -21,8 +21,7 @@ SHARE = 0.18
 """A dense step is 10 B F D operations; a short one 2 B F D of the same and 8 n D here, at a fifth of the speed. Both
 took as long at 0.20 to 0.23 of all pairs where it was measured (benchmarks/training.py)."""
 
-_ROWS = 512  # at a time: few enough for memory that is used over again, and so many that products stay fast
-_BYTES = 1 << 24  # of pre-activations at a time
+_ROWS = 512  # at a time: few enough for memory that is used over again; with 128, products take a tenth longer
 _PART = 512  # rows or features that a thread takes at once: fewer take less time than it takes to ask for them
 
 
@@ -42,17 +41,16 @@ def entries(
 def _in_turn(
     x: Tensor, W: Tensor, shift: Tensor, select: Callable[[Tensor], tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    rows = max(32, min(_ROWS, _BYTES // (W.shape[1] * W.element_size())))
-    found, free = [(x.new_empty(0),) * 3] * -(-len(x) // rows), []  # memory that no thread uses at the moment
+    found, free = [(x.new_empty(0),) * 3] * -(-len(x) // _ROWS), []  # memory that no thread uses at the moment
 
     def part(start: int, stop: int) -> None:
-        buffer = free.pop() if free else x.new_empty(rows, W.shape[1])
+        buffer = free.pop() if free else x.new_empty(min(_ROWS, len(x)), W.shape[1])
         pre = torch.addmm(shift, x[start:stop], W, out=buffer[: stop - start])
         offsets, features = select(pre)
-        found[start // rows] = offsets.diff(), features, _gathered(offsets, features, pre)
+        found[start // _ROWS] = offsets.diff(), features, _gathered(offsets, features, pre)
         free.append(buffer)
 
-    in_parts(len(x), rows, part)
+    in_parts(len(x), _ROWS, part)
     counts, features, values = (torch.cat(each) for each in zip(*found, strict=True))
     return torch.nn.functional.pad(counts.cumsum(0), (1, 0)), features, values
 

@@ -180,10 +180,15 @@ def _entries_above(values, floor, columns):
             chosen[column] = not row[column] <= floor[column]
         for i in range(len(eights)):
             if eights[i]:  # of sparse codes most are not: eight entries looked at at once
-                for column in range(8 * i, 8 * i + 8):
-                    if at < n:  # a column is written before it is known whether it counts
+                if at + 8 <= n:  # room enough to write a column before it is known whether it counts
+                    for column in range(8 * i, 8 * i + 8):
                         columns[at] = column
-                    at += chosen[column]
+                        at += chosen[column]
+                else:
+                    for column in range(8 * i, 8 * i + 8):
+                        if chosen[column]:
+                            columns[at] = column
+                            at += 1
 
 
 @njit(cache=True, nogil=True)
