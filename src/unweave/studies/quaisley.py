@@ -222,7 +222,7 @@ def _tune(study: Study, on_stage: OnStage, on_report: Callable[[Report], None]) 
 _COUNT, _FIGURES = "validation.json", "study.json"  # what is kept of a run beside it
 
 
-def _train(jobs: Mapping[Path, RunConfig], kept: str, on_report: Callable[[Report], None], at_once: int = 6) -> None:
+def _train(jobs: Mapping[Path, RunConfig], kept: str, on_report: Callable[[Report], None], at_once: int = 10) -> None:
     """Those whose figures are `kept` need no weights any more: a study goes on from its figures alone."""
     paths = [path for path in jobs if not (path / kept).exists()]
     for start in range(0, len(paths), at_once):
