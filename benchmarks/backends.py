@@ -27,6 +27,7 @@ from unweave.config import RunConfig, override
 from unweave.dictionary.codes import mean_l0
 from unweave.dictionary.kernels import cpu, cpu_bf16, pairs, sparse
 from unweave.othello import games
+from unweave.precision import has_bfloat16
 from unweave.subject import load
 from unweave.training.loop import Trainer
 
@@ -54,7 +55,7 @@ def trainer_of(method: str, x: Tensor, density: float | None, backend: str = "au
 def steps(x: Tensor, rounds: int) -> None:
     """Whatever their share, pairs are worked on as pairs: where dense products are faster is seen by that."""
     cpu.SHARE = sparse.SHARE = 1.0
-    names = [name for name in pairs.BACKENDS if name != "cpu_bf16" or cpu_bf16.supported()]
+    names = [name for name in pairs.BACKENDS if name != "cpu_bf16" or has_bfloat16(torch.device("cpu"))]
     product = product_ms(x, F)
     print(f"\nD {D}, F {F}, B {B}, one thread; encoder's product {product:.0f} ms; ms a step (of the product)")
     print(f"{'':24}" + "".join(f"{name:>16}" for name in names))

@@ -38,6 +38,7 @@ ROOMS = (
         "registry",
         "schedule",
         "threads",
+        "precision",
         "config",
         "rows",
         "othello",

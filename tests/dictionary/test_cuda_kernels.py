@@ -15,13 +15,14 @@ pytest.importorskip("triton")
 
 from unweave.dictionary.kernels import cuda, cuda_select
 
+# Where there is a GPU they are tested on it, by `-m gpu`; elsewhere in the interpreter.
+THERE = torch.cuda.is_available()
+pytestmark = [pytest.mark.gpu] if THERE else []
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request: pytest.FixtureRequest) -> str:
-    """Where the kernels run here: on the processor if they are interpreted."""
-    if (request.param == "cpu") != (os.environ["TRITON_INTERPRET"] == "1"):
-        pytest.skip("they are interpreted where there is no GPU, and only there")
-    return request.param
+
+@pytest.fixture
+def device() -> str:
+    return "cuda" if THERE else "cpu"
 
 
 def draw(seed: int, *shape: int) -> Tensor:

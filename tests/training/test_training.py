@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from unweave.config import RunConfig, from_dict, override, to_dict
-from unweave.dictionary.kernels import cpu_bf16
+from unweave.dictionary.kernels import pairs
 from unweave.schedule import SHAPES, rate
 from unweave.training import checkpoint, log
 from unweave.training.loop import Trainer
@@ -237,10 +237,10 @@ def test_config_round_trip_and_nearest_names() -> None:
 
 def test_a_backend_that_the_processor_is_not_made_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     config = override(RunConfig(method="relu", d_sae=16), {"training.backend": "cpu_bf16"})
-    monkeypatch.setattr(cpu_bf16, "supported", lambda: False)
+    monkeypatch.setattr(pairs, "has_bfloat16", lambda device: False)
     with pytest.raises(ValueError, match="units for bfloat16"):
         Trainer(config, 4)
-    monkeypatch.setattr(cpu_bf16, "supported", lambda: True)
+    monkeypatch.setattr(pairs, "has_bfloat16", lambda device: True)
     assert Trainer(config, 4).step == 0
     with pytest.raises(ValueError, match="cuda is not for tensors on cpu"):
         Trainer(override(config, {"training.backend": "cuda"}), 4)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unweave.dictionary.kernels import pairs
+from unweave.dictionary.kernels.sparse import rows as rows_of
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,7 @@ class Sparse:
     @property
     def rows(self) -> Tensor:
         """`[n] int64`: the row of each entry."""
-        rows = torch.arange(len(self.offsets) - 1, device=self.offsets.device)
-        # How many there are is known: otherwise a GPU would be asked, and waited for.
-        return torch.repeat_interleave(rows, self.offsets.diff(), output_size=len(self.features))
+        return rows_of(self.offsets, len(self.features))
 
 
 @dataclass(frozen=True)

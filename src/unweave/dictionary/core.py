@@ -19,6 +19,7 @@ from unweave.dictionary.codes import Codes, Encoded, combine
 from unweave.dictionary.encoder import ENCODERS
 from unweave.dictionary.kernels import pairs
 from unweave.dictionary.kernels.select import above
+from unweave.dictionary.kernels.sparse import rows
 from unweave.dictionary.normalise import normalisation
 from unweave.registry import Registry
 
@@ -107,8 +108,7 @@ class Selection(Activation):
 
     def forward(self, pre: Tensor) -> Codes:
         offsets, features = self.select(pre.detach())
-        rows = torch.repeat_interleave(torch.arange(len(pre), device=pre.device), offsets.diff())
-        return self.codes(offsets, features, pre[rows, features], pre.shape[1])
+        return self.codes(offsets, features, pre[rows(offsets, len(features)), features], pre.shape[1])
 
     def codes(self, offsets: Tensor, features: Tensor, pre: Tensor, d_sae: int) -> Encoded:
         """What `select` let pass, with the pre-activations `[n]` of it."""

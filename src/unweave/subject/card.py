@@ -15,11 +15,12 @@ import torch
 
 from unweave import files
 from unweave.othello import games
+from unweave.precision import has_bfloat16
 from unweave.subject import disk
 from unweave.subject.legality import score
 from unweave.subject.othello import ALPHABET
 from unweave.subject.othello_training import OthelloTraining
-from unweave.subject.pretrain import has_bfloat16, weights
+from unweave.subject.pretrain import weights
 from unweave.subject.training_folder import finished, log, settings
 
 _TEST_GAMES = 2000

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unweave import files
+from unweave.precision import has_bfloat16
 from unweave.schedule import rate
 from unweave.subject.muon import Muon
 
@@ -75,13 +76,6 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 def _counted(targets: Tensor) -> Tensor:
     """How many targets count."""
     return (targets != IGNORED).sum() if targets.ndim == 2 else targets.sum(-1).gt(0).sum()
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is fast on a device: without units for it, a processor is slower with it than with float32."""
-    if device.type == "cpu":  # the question has no public name in torch, so it may have none at all
-        return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def optimisers(model: nn.Module, matrices: list[nn.Parameter], how: Pretraining) -> list[torch.optim.Optimizer]:

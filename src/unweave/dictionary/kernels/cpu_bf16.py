@@ -20,7 +20,7 @@ from unweave.dictionary.kernels.cpu import SHARE, by_feature, column_sums, dots,
 from unweave.dictionary.kernels.select import Largest, largest_of_rows
 from unweave.threads import in_parts
 
-__all__ = ["EXTRA", "SHARE", "by_feature", "column_sums", "dots", "entries", "nominated", "sums", "supported"]
+__all__ = ["EXTRA", "SHARE", "by_feature", "column_sums", "dots", "entries", "nominated", "sums"]
 
 EXTRA = 32
 """Candidates beyond k: with as many, all rows are certain but one to four in a hundred
@@ -28,12 +28,6 @@ EXTRA = 32
 
 _ROWS = 256  # at a time
 _ROUNDING = 2.0**-8  # of a number to bfloat16, relative
-
-
-def supported() -> bool:
-    """Whether this processor has units for products in bfloat16."""
-    # The question has no public name in torch, so it may have none at all.
-    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
 def entries(

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import Function
 
 from unweave.dictionary.kernels import cpu, cpu_bf16, has_triton, reference, sparse
+from unweave.precision import has_bfloat16
 
 Select = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From pre-activations `[B, F]` to the active pairs: offsets `[B + 1] int64`, features `[n] int64`."""
@@ -72,7 +73,7 @@ def check(name: str, device: torch.device) -> None:
         raise ValueError(f'the backend {name} is not for tensors on {device}: leave training.backend at "auto"')
     if name == "cuda" and not has_triton():
         raise ValueError('the backend cuda needs triton: install it, or leave training.backend at "auto"')
-    if name == "cpu_bf16" and not cpu_bf16.supported():
+    if name == "cpu_bf16" and not has_bfloat16(device):
         raise ValueError(
             "the backend cpu_bf16 needs a processor with units for bfloat16 (AVX512_BF16), and this one has none: "
             'leave training.backend at "auto"'
