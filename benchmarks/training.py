@@ -40,8 +40,9 @@ METHODS = (
     "topk(k=64)",
     "batch_topk(k=64)",
 )
-DENSITIES = (0.02, 0.06, 0.1, 0.15)
-LARGE = (512, 4096, 4096), ("relu(l1=1.0)", "jumprelu", "topk(k=32)"), (0.01, 0.025, 0.12)
+DENSITIES = (0.02, 0.06, 0.12, 0.2, 0.28)
+SMALL = (128, 512, 1024), ("relu(l1=1.0)", "topk(k=32)"), DENSITIES
+LARGE = (512, 4096, 4096), ("relu(l1=1.0)", "jumprelu", "topk(k=32)"), (0.01, 0.025, 0.12, 0.2, 0.28)
 
 
 def with_density(method: str, x: Tensor, d_sae: int, density: float, backend: str) -> Trainer:
@@ -95,6 +96,7 @@ def main() -> None:
     torch.set_num_threads(1)  # of which this thread's time is all there is
     cpu.SHARE = 1.0  # pairs at any density
     steps((D, F, B), METHODS, DENSITIES, 15)
+    steps(*SMALL, 15)
     steps(*LARGE, 5)
     torch.manual_seed(0)
     x, encoder = torch.randn(B, D), torch.randn(D, F)

@@ -74,11 +74,15 @@ def test_nan_is_among_the_chosen(columns: int, nans: int) -> None:
     assert at_least(x, torch.tensor(2.5))[1].tolist() == [2, 3]
 
 
-@pytest.fixture(params=[name for name, by in pairs.BACKENDS.items() if by is not None])
-def by(request: pytest.FixtureRequest) -> Iterator[str]:
+@pytest.fixture(params=[*(name for name, by in pairs.BACKENDS.items() if by is not None), "cpu in tiles"])
+def by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Each backend that works on pairs."""
-    with pairs.backend(request.param):
-        yield request.param
+    name, _, tiled = request.param.partition(" ")
+    if tiled:
+        monkeypatch.setattr(cpu, "_TILE", 200)  # bytes: one row to four
+        monkeypatch.setattr(cpu, "_WORTH", 0)
+    with pairs.backend(name):
+        yield name
 
 
 def drawn_pairs(pre: Tensor, share: float) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,8 @@
 
 The encoder's product, 2 B F D operations at the rate of torch's own, is the floor. Beside it stand the choice, one
 reading of pre-activations that the processor's cache still holds, and 8 n D operations of sums over rows of a table,
-which wait for memory and run at a fifth of the product's rate. Shapes as in `pairs`.
+which wait for memory and run at a fifth of the product's rate; at a third of it where pairs are so many that a tile of
+the table can be kept at hand for many sums. Shapes as in `pairs`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from torch import Tensor
 
 from unweave.threads import in_parts
 
-SHARE = 0.18
-"""A dense step is 10 B F D operations; a short one 2 B F D of the same and 8 n D here, at a fifth of the speed. Both
-took as long at 0.20 to 0.23 of all pairs where it was measured (benchmarks/training.py)."""
+SHARE = 0.2
+"""A dense step is 10 B F D operations; a short one 2 B F D of the same and 8 n D here, at a third of the speed. Both
+took as long at 0.19 (D 128, F 512), 0.24 and 0.28 (D 512, F 4,096) of all pairs (benchmarks/training.py)."""
 
 _ROWS = 512  # at a time: few enough for memory that is used over again; with 128, products take a tenth longer
 _PART = 512  # rows or features that a thread takes at once: fewer take less time than it takes to ask for them
+
+_TILE = 1 << 18  # bytes of a table: half of a small second-level cache
+_SHARING = 128  # sums that go through a tile in turn, before the next tile is loaded
+_WORTH = 4  # pairs of one sum in a tile; at 3 a tile gains nothing, at 8 it is 1.4 times as fast, at 15 1.6 times
 
 
 def entries(
@@ -66,7 +71,8 @@ def sums(offsets: Tensor, sources: Tensor, weights: Tensor, table: Tensor) -> Te
     offsets[i] <= p < offsets[i + 1]."""
     out = table.new_empty(len(offsets) - 1, table.shape[1])
     at, of, by, rows, to = _arrays(offsets, sources, weights, table, out)
-    in_parts(len(out), _PART, lambda start, stop: _weighted_sums(start, stop, at, of, by, rows, to))
+    tile = _tile(len(sources), len(out), table)
+    in_parts(len(out), _PART, lambda start, stop: _weighted_sums(start, stop, tile, at, of, by, rows, to))
     return out
 
 
@@ -74,7 +80,8 @@ def column_sums(offsets: Tensor, sources: Tensor, weights: Tensor, table: Tensor
     """The same as columns: `[D, len(offsets) - 1]`."""
     out = table.new_empty(table.shape[1], len(offsets) - 1)
     at, of, by, rows, to = _arrays(offsets, sources, weights, table, out)
-    in_parts(out.shape[1], _PART, lambda start, stop: _weighted_column_sums(start, stop, at, of, by, rows, to))
+    tile = _tile(len(sources), out.shape[1], table)
+    in_parts(out.shape[1], _PART, lambda start, stop: _weighted_column_sums(start, stop, tile, at, of, by, rows, to))
     return out
 
 
@@ -82,7 +89,8 @@ def dots(offsets: Tensor, features: Tensor, left: Tensor, right: Tensor) -> Tens
     """`[n]`: of each pair, its row of `left [B, D]` times its feature's of `right [F, D]`."""
     out = left.new_empty(len(features))
     at, of, a, b, to = _arrays(offsets, features, left, right, out)
-    in_parts(len(left), _PART, lambda start, stop: _dots(start, stop, at, of, a, b, to))
+    tile = _tile(len(features), len(left), right)
+    in_parts(len(left), _PART, lambda start, stop: _dots(start, stop, tile, at, of, a, b, to))
     return out
 
 
@@ -93,6 +101,12 @@ def by_feature(offsets: Tensor, features: Tensor, weights: Tensor, d_sae: int) -
     rows, ordered = torch.empty_like(features), torch.empty_like(weights)
     _transpose(*_arrays(offsets, features, weights, starts[:-1].clone(), rows, ordered))
     return starts, rows, ordered
+
+
+def _tile(pairs: int, rows: int, table: Tensor) -> int:
+    """How many rows of the table the sums go through at a time: all, where each of the `rows` sums has few among them."""
+    few = max(1, _TILE // (table.shape[1] * table.element_size()))
+    return few if pairs * few >= _WORTH * rows * len(table) else len(table)
 
 
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:
@@ -127,10 +141,18 @@ def _transpose(offsets, features, weights, at, rows, ordered):
 
 @njit(**_FAST)
 @no_type_check
-def _weighted_sum(pair, end, sources, weights, table, total):
-    """total = the sum over the pairs from `pair` to `end`."""
+def _below(pair, end, sources, bound):
+    """The first of the pairs from `pair` to `end` whose source is not below the bound; they ascend."""
+    while pair < end and sources[pair] < bound:
+        pair += 1
+    return pair
+
+
+@njit(**_FAST)
+@no_type_check
+def _add(pair, end, sources, weights, table, total):
+    """total += the sum over the pairs from `pair` to `end`."""
     width = len(total)
-    total[:] = 0
     while pair + 4 <= end:  # four at a time: the total is read and written once for four products
         a, b, c, d = weights[pair], weights[pair + 1], weights[pair + 2], weights[pair + 3]
         u, v = table[sources[pair]], table[sources[pair + 1]]
@@ -147,48 +169,74 @@ def _weighted_sum(pair, end, sources, weights, table, total):
 
 @njit(**_FAST)
 @no_type_check
-def _weighted_sums(start, stop, offsets, sources, weights, table, out):
-    total = np.empty(table.shape[1], table.dtype)
-    for i in range(start, stop):
-        _weighted_sum(offsets[i], offsets[i + 1], sources, weights, table, total)
-        out[i] = total
+def _add_all(start, stop, tile, offsets, sources, weights, table, totals):
+    """totals[i - start] = the sum over the pairs of row i, for start <= i < stop, `tile` rows of the table at a time."""
+    at = offsets[start:stop].copy()
+    totals[: stop - start] = 0
+    for bound in range(tile, len(table) + tile, tile):
+        for i in range(start, stop):
+            pair, end = at[i - start], offsets[i + 1]
+            if bound < len(table):
+                end = _below(pair, end, sources, bound)
+            _add(pair, end, sources, weights, table, totals[i - start])
+            at[i - start] = end
 
 
 @njit(**_FAST)
 @no_type_check
-def _weighted_column_sums(start, stop, offsets, sources, weights, table, out):
+def _weighted_sums(start, stop, tile, offsets, sources, weights, table, out):
+    for first in range(start, stop, _SHARING):
+        last = min(first + _SHARING, stop)
+        _add_all(first, last, tile, offsets, sources, weights, table, out[first:last])
+
+
+@njit(**_FAST)
+@no_type_check
+def _weighted_column_sums(start, stop, tile, offsets, sources, weights, table, out):
     width = len(out)
-    totals = np.empty((16, width), table.dtype)
-    for first in range(start, stop, 16):  # sixteen columns at a time: a row of them fills a line of the cache
-        end = min(first + 16, stop)
-        for i in range(first, end):
-            _weighted_sum(offsets[i], offsets[i + 1], sources, weights, table, totals[i - first])
-        for t in range(width):
-            for i in range(first, end):
-                out[t, i] = totals[i - first, t]
+    totals = np.empty((_SHARING, width), table.dtype)
+    for first in range(start, stop, _SHARING):
+        last = min(first + _SHARING, stop)
+        _add_all(first, last, tile, offsets, sources, weights, table, totals)
+        for left in range(first, last, 16):  # sixteen columns at a time: a row of them fills a line of the cache
+            for t in range(width):
+                for i in range(left, min(left + 16, last)):
+                    out[t, i] = totals[i - first, t]
 
 
 @njit(**_FAST)
 @no_type_check
-def _dots(start, stop, offsets, features, left, right, out):
-    width, zero = left.shape[1], left.dtype.type(0)
-    for row in range(start, stop):
-        u = left[row]
-        pair, end = offsets[row], offsets[row + 1]
-        while pair + 4 <= end:  # four at a time: u is read once for four products, which do not wait for one another
-            v, w = right[features[pair]], right[features[pair + 1]]
-            x, y = right[features[pair + 2]], right[features[pair + 3]]
-            a = b = c = d = zero
-            for t in range(width):
-                a += u[t] * v[t]
-                b += u[t] * w[t]
-                c += u[t] * x[t]
-                d += u[t] * y[t]
-            out[pair], out[pair + 1], out[pair + 2], out[pair + 3] = a, b, c, d
-            pair += 4
-        while pair < end:
-            a, v = zero, right[features[pair]]
-            for t in range(width):
-                a += u[t] * v[t]
-            out[pair] = a
-            pair += 1
+def _dots(start, stop, tile, offsets, features, left, right, out):
+    at = offsets[start:stop].copy()
+    for first in range(start, stop, _SHARING):
+        last = min(first + _SHARING, stop)
+        for bound in range(tile, len(right) + tile, tile):
+            for row in range(first, last):
+                pair, end = at[row - start], offsets[row + 1]
+                if bound < len(right):
+                    end = _below(pair, end, features, bound)
+                _row_dots(pair, end, features, left[row], right, out)
+                at[row - start] = end
+
+
+@njit(**_FAST)
+@no_type_check
+def _row_dots(pair, end, features, u, right, out):
+    width, zero = len(u), u.dtype.type(0)
+    while pair + 4 <= end:  # four at a time: u is read once for four products, which do not wait for one another
+        v, w = right[features[pair]], right[features[pair + 1]]
+        x, y = right[features[pair + 2]], right[features[pair + 3]]
+        a = b = c = d = zero
+        for t in range(width):
+            a += u[t] * v[t]
+            b += u[t] * w[t]
+            c += u[t] * x[t]
+            d += u[t] * y[t]
+        out[pair], out[pair + 1], out[pair + 2], out[pair + 3] = a, b, c, d
+        pair += 4
+    while pair < end:
+        a, v = zero, right[features[pair]]
+        for t in range(width):
+            a += u[t] * v[t]
+        out[pair] = a
+        pair += 1
