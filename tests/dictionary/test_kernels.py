@@ -18,7 +18,14 @@ from unweave.dictionary.kernels import cpu, cpu_bf16, pairs
 from unweave.dictionary.kernels.leak import leak
 from unweave.dictionary.kernels.leak import plainly as on_any_device
 from unweave.dictionary.kernels.pursuit import plainly, pursue
-from unweave.dictionary.kernels.select import Largest, at_least, descending, largest_of_all, largest_of_rows
+from unweave.dictionary.kernels.select import (
+    Largest,
+    LargestOfAll,
+    at_least,
+    descending,
+    largest_of_all,
+    largest_of_rows,
+)
 from unweave.threads import side_by_side
 from unweave.training.loop import Trainer
 
@@ -143,6 +150,31 @@ def test_no_bit_depends_on_the_number_of_threads(method: str) -> None:
     for other in more:
         for name, kept in one.items():
             assert torch.equal(other[name], kept), name
+
+
+@pytest.mark.parametrize("k", [1, 3, 40])
+@pytest.mark.parametrize("rows", ["alike", "the probed are large", "the probed are small", "hardly any above 0"])
+def test_the_largest_of_a_batch_are_those_of_all_its_pre_activations(by: str, k: int, rows: str) -> None:
+    """Also where some rows say nothing of the others; 1,100 rows of which every 17th is probed, values with ties."""
+    g = torch.Generator().manual_seed(k)
+    x, W = torch.randint(-3, 4, (1100, 6), generator=g).float(), torch.randint(-3, 4, (6, 90), generator=g).float()
+    if rows.startswith("the probed"):
+        x[::17] *= 100 if rows.endswith("large") else 0.01
+    bias = torch.full((90,), -30.0 if rows.startswith("hardly") else 0.0)
+    offsets, features, values = pairs.encode(x, W, bias, torch.zeros(6), LargestOfAll(k), by_row=False)
+    pre = x @ W + bias
+    least = pre.flatten().sort(descending=True).values[k * len(x) - 1].clamp(min=torch.finfo(torch.float32).tiny)
+    row, column = (pre >= least).nonzero().T
+    assert torch.equal(torch.repeat_interleave(torch.arange(len(x)), offsets.diff()), row)
+    assert torch.equal(features, column)
+    assert torch.equal(values, pre[row, column])
+
+
+def test_nan_is_among_the_largest_of_a_batch() -> None:
+    x = torch.ones(600, 2)
+    x[5, 0] = torch.nan
+    offsets, _, values = pairs.encode(x, torch.eye(2), torch.zeros(2), torch.zeros(2), LargestOfAll(1), by_row=False)
+    assert values[offsets[5] : offsets[6]].isnan().any()
 
 
 def test_rows_and_features_without_a_pair(by: str) -> None:

@@ -16,6 +16,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from unweave.dictionary.kernels.select import LargestOfAll, at_least
 from unweave.threads import in_parts
 
 SHARE = 0.2
@@ -23,6 +24,7 @@ SHARE = 0.2
 took as long at 0.19 (D 128, F 512), 0.24 and 0.28 (D 512, F 4,096) of all pairs (benchmarks/training.py)."""
 
 _ROWS = 512  # at a time: few enough for memory that is used over again; with 128, products take a tenth longer
+_PROBE = 64  # rows or more that tell what is worth keeping of the others
 _PART = 512  # rows or features that a thread takes at once: fewer take less time than it takes to ask for them
 
 _TILE = 1 << 18  # bytes of a table: half of a small second-level cache
@@ -34,9 +36,15 @@ def entries(
     x: Tensor, W: Tensor, shift: Tensor, select: Callable[[Tensor], tuple[Tensor, Tensor]], by_row: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What `select` chooses of x W + shift: offsets, features, the entries. Its rows are worked on in parts, whose
-    pre-activations are never all there at once; but where it looks at all of them (not by_row), they must be."""
+    pre-activations are never all there at once; but where it looks at all of them (not by_row), and at others than the
+    largest, they must be."""
     if by_row:
         return _in_turn(x, W, shift, select)
+    if isinstance(select, LargestOfAll):
+        bound = select.bound(torch.addmm(shift, x[:: max(1, len(x) // _PROBE)], W))
+        found = select.among(*_in_turn(x, W, shift, lambda pre: at_least(pre, bound)))
+        if found is not None:
+            return found
     pre = x.new_empty(len(x), W.shape[1])
     in_parts(len(x), _ROWS, lambda start, stop: torch.addmm(shift, x[start:stop], W, out=pre[start:stop]))
     offsets, features = select(pre)
@@ -104,7 +112,7 @@ def by_feature(offsets: Tensor, features: Tensor, weights: Tensor, d_sae: int) -
 
 
 def _tile(pairs: int, rows: int, table: Tensor) -> int:
-    """How many rows of the table the sums go through at a time: all, where each of the `rows` sums has few among them."""
+    """How many rows of the table the sums go through at a time: all, if each of `rows` sums has few among fewer."""
     few = max(1, _TILE // (table.shape[1] * table.element_size()))
     return few if pairs * few >= _WORTH * rows * len(table) else len(table)
 
@@ -170,7 +178,7 @@ def _add(pair, end, sources, weights, table, total):
 @njit(**_FAST)
 @no_type_check
 def _add_all(start, stop, tile, offsets, sources, weights, table, totals):
-    """totals[i - start] = the sum over the pairs of row i, for start <= i < stop, `tile` rows of the table at a time."""
+    """totals[i - start] = the sum over the pairs of row i, start <= i < stop, `tile` rows of the table at a time."""
     at = offsets[start:stop].copy()
     totals[: stop - start] = 0
     for bound in range(tile, len(table) + tile, tile):

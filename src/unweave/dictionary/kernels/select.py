@@ -34,6 +34,32 @@ class Largest:
         return torch.arange(0, self.k * len(x) + 1, self.k, device=x.device), largest_of_rows(x, self.k).flatten()
 
 
+@dataclass(frozen=True)
+class LargestOfAll:
+    """The choice of the k B largest of all entries, as pairs; of those above 0 alone. It can be made among any entries
+    that have them: all that are not below a `bound` which is low enough."""
+
+    k: int
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return at_least(x, largest_of_all(x, self.k * len(x)).clamp(min=torch.finfo(x.dtype).tiny))
+
+    def bound(self, some: Tensor) -> Tensor:
+        """What as many entries of any rows as are chosen are not below, if they are like `some [b, F]` of them: that
+        more than a quarter more of these are not below, as many as are hardly ever lacking by chance."""
+        n = self.k * len(some)
+        more = min(some.numel(), math.ceil(1.25 * n + 8 * n**0.5))
+        return largest_of_all(some, more).clamp(min=torch.finfo(some.dtype).tiny)
+
+    def among(self, offsets: Tensor, columns: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """The choice among pairs with their values that were not below a bound; None if they are too few for it."""
+        n = self.k * (len(offsets) - 1)
+        if len(values) < n:
+            return None
+        kept = ~(values < largest_of_all(values, n))  # with NaN
+        return torch.nn.functional.pad(kept.cumsum(0), (1, 0))[offsets], columns[kept], values[kept]
+
+
 def largest_of_rows(x: Tensor, k: int) -> Tensor:
     """`[B, k] int64`: the columns of the k largest entries in each row of `x [B, F]`, in ascending order.
 
@@ -59,7 +85,7 @@ times at 32,768; at half as many both take as long."""
 
 
 def largest_of_all(x: Tensor, n: int) -> Tensor:
-    """The smallest among the n largest entries of `x [B, F]`: a scalar. A NaN counts as the largest."""
+    """The smallest among the n largest entries of `x`, of any shape: a scalar. A NaN counts as the largest."""
     if x.device.type != "cpu":
         return x.flatten().topk(n, sorted=False).values.min()
     values = x.numpy().reshape(-1)

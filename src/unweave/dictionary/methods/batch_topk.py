@@ -7,7 +7,8 @@ from torch import Tensor
 
 from unweave.dictionary.codes import Sparse
 from unweave.dictionary.core import Linear, Method, Step, method
-from unweave.dictionary.kernels.select import at_least, largest_of_all
+from unweave.dictionary.kernels import pairs
+from unweave.dictionary.kernels.select import LargestOfAll, above
 from unweave.dictionary.methods.topk import KLargest, annealed, of_k
 from unweave.dictionary.terms import error
 
@@ -25,12 +26,15 @@ class BatchTopK(KLargest):
     def by_row(self) -> bool:
         return not self.training
 
+    @property
+    def choice(self) -> pairs.Select:
+        return LargestOfAll(self.passing) if self.training else self.above_threshold
+
     def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
-        if self.training:
-            least = largest_of_all(pre, self.passing * len(pre)).clamp(min=torch.finfo(pre.dtype).tiny)
-        else:
-            least = self.threshold.nextafter(self.threshold.new_tensor(torch.inf))
-        return at_least(pre, least)
+        return self.choice(pre)
+
+    def above_threshold(self, pre: Tensor) -> tuple[Tensor, Tensor]:
+        return above(pre, self.threshold)
 
     def rescale_(self, factor: float) -> None:
         self.threshold *= factor
