@@ -29,7 +29,7 @@ Scores = dict[str, Any]
 OnReport = Callable[[Report], None]
 
 # Dictionaries on one stream at a time: the harvest is shared, and a core that is done with one has another.
-_SIDE_BY_SIDE = 6
+_SIDE_BY_SIDE = 12
 # Scoring one on test games takes about this share of its training.
 _TEST_SHARE = 0.2
 
