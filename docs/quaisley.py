@@ -29,6 +29,8 @@ but above 1 for smoothed L0 and above 0.01 for dimension reduction, as in the re
 The report's subject has 8 layers of width 512 and plays less well, so that columns differ for more reasons than one:
 a penalty's weight belongs to the scale of the activations, which is the subject's own.
 
+{chr(10).join(f"- {sentence}" for sentence in learnt(found["rows"]))}
+
 ## What it leaves open
 
 {made}
@@ -40,6 +42,30 @@ dictionary was trained with.
 
 {chr(10).join(f"- {sentence}" for sentence in answers(found))}
 """
+
+
+def learnt(rows: list[dict[str, Any]]) -> list[str]:
+    """What the table says, in sentences."""
+
+    def most(of: str) -> str:
+        best = max(rows, key=lambda row: row[of]["classifiers"])
+        return f"`{best['method']}`, {best[of]['classifiers']:.0f}"
+
+    def where(sign: int) -> str:
+        changes = [(row["method"], row["its"]["classifiers"], row["ours"]["classifiers"]) for row in rows]
+        told = [f"`{name}` {its:.0f} to {ours:.0f}" for name, its, ours in changes if sign * (ours - its) > 0]
+        return f"{len(told)} of {len(rows)} methods ({', '.join(told)})" if told else "no method"
+
+    above = [f"`{row['method']}`" for row in rows if row["its"]["classifiers"] > (row["report"]["classifiers"] or 0)]
+    return [
+        f"Most classifiers have, with the report's coefficients, {most('its')}, and with tuned ones {most('ours')}; in "
+        f"the report it is {most('report')}. With its coefficients {len(above)} of {len(rows)} have more here than "
+        f"there: {', '.join(above)}.",
+        f"Tuning gave more classifiers to {where(1)} and fewer to {where(-1)}: what is best on validation games after "
+        "a tenth of the training need not be so after all of it.",
+        "Between seeds a count differs by 2 to 6 (see the [leaderboard](leaderboard.md)): a smaller difference says "
+        "nothing.",
+    ]
 
 
 def main(folder: Path, command: str) -> None:
