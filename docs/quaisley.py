@@ -16,9 +16,9 @@ def page(found: dict[str, Any], command: str) -> str:
 
 Quaisley's "Alternative sparsity methods for sparse autoencoders with OthelloGPT" on the bundled OthelloGPT: 1,024
 features on the residual stream after layer 3, {found["games"]:,} games, four epochs ({found["steps"]:,} steps of
-1,024 activations), Adam at 1e-3, Huben's reconstruction loss, inputs as they are, no warm-up, no revival. Each cell
-has the report's figure, ours with the report's coefficients, and ours with coefficients chosen on validation games
-after a tenth of the training. Classifiers are distinct pairs of a square and a state with AUROC above 0.9, on
+1,024 activations), Adam at 1e-3, Huben's reconstruction loss, inputs as they are, no warm-up, no revival. Each figure
+comes three times: the report's, ours with the report's coefficients, and ours with coefficients chosen on validation
+games after a tenth of the training. Classifiers are distinct pairs of a square and a state with AUROC above 0.9, on
 {games["scored_on"]:,} test games, features chosen on {games["chosen_on"]:,} others. What counts as active is above 0,
 but above 1 for smoothed L0 and above 0.01 for dimension reduction, as in the report. One seed each, as there.
 

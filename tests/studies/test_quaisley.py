@@ -76,7 +76,9 @@ def test_the_tables_show_them_all(found) -> None:
     assert console_table(found).row_count == len(ENTRIES)
     assert all(len(cells) == 14 for cells in rows(found))
     assert questions_table(found).row_count == len(QUESTIONS)
-    assert markdown(found).count("\n") == 1 + len(ENTRIES)
+    for table in markdown(found).split("\n\n"):
+        assert table.count("\n") == 1 + len(ENTRIES)
+        assert len({line.count("|") for line in table.splitlines()}) == 1
     assert questions_markdown(found).count("\n") == 1 + len(QUESTIONS)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -11,6 +11,8 @@ from rich.table import Table
 from unweave.view.table import MISSING
 
 Found = Mapping[str, Any]
+
+_FIGURES = ("classifiers", "unexplained", "active", "dead")
 
 
 def _count(value: float | int | None) -> str:
@@ -35,19 +37,23 @@ def rows(found: Found) -> list[list[str]]:
 
 
 def markdown(found: Found) -> str:
-    """The same rows as a Markdown table."""
-    groups = ("classifiers", "unexplained", "active", "dead")
-    head = ["method", *(f"{group}, {of}" for group in groups for of in ("report", "ours", "tuned")), "tuned to"]
-    lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * 12 + "---|"]
-    for name, *cells, call in rows(found):
-        lines.append(f"| `{name}` | {' | '.join(cells)} | `{call}` |")
-    return "\n".join(lines)
+    """The same rows as two Markdown tables, one below the other: a page has no room for both beside each other."""
+    head = [f"{figure}, {of}" for figure in _FIGURES for of in ("report", "ours", "tuned")]
+    lines = [[f"`{name}`", *cells, f"`{call}`"] for name, *cells, call in rows(found)]
+    outcome = _markdown(["method", *head[:6]], [line[:7] for line in lines])
+    code = _markdown(["method", *head[6:], "tuned to"], [[line[0], *line[7:]] for line in lines])
+    return f"{outcome}\n\n{code}"
+
+
+def _markdown(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rule = "|---|" + "--:|" * (len(titles) - 1)
+    return "\n".join([f"| {' | '.join(titles)} |", rule, *(f"| {' | '.join(line)} |" for line in lines)])
 
 
 def console_table(found: Found) -> Table:
     """Each cell: the report / ours with its coefficients / ours with tuned ones."""
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0))
-    for title in ("method", "classifiers", "unexplained", "active", "dead", "tuned"):
+    for title in ("method", *_FIGURES, "tuned"):
         table.add_column(title, overflow="fold", justify="left" if title in ("method", "tuned") else "right")
     for cells in rows(found):
         table.add_row(cells[0], *(" / ".join(cells[i : i + 3]) for i in (1, 4, 7, 10)), cells[13])
@@ -78,9 +84,7 @@ def questions_table(found: Found) -> Table:
 
 def questions_markdown(found: Found) -> str:
     """What the report leaves open, as a Markdown table."""
-    titles, lines = _asked(found)
-    head = [f"| {' | '.join(titles)} |", "|---|" + "--:|" * (len(titles) - 1)]
-    return "\n".join([*head, *(f"| {' | '.join(cells)} |" for cells in lines)])
+    return _markdown(*_asked(found))
 
 
 def answers(found: Found) -> list[str]:
