@@ -36,11 +36,11 @@ def entries(
     x: Tensor, W: Tensor, shift: Tensor, select: Callable[[Tensor], tuple[Tensor, Tensor]], by_row: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What `select` chooses of x W + shift: offsets, features, the entries. Its rows are worked on in parts, whose
-    pre-activations are never all there at once; but where it looks at all of them (not by_row), and at others than the
-    largest, they must be."""
+    pre-activations are never all there at once; but where it looks at all of them (not by_row) and not for the
+    largest alone, they must be."""
     if by_row:
         return _in_turn(x, W, shift, select)
-    if isinstance(select, LargestOfAll):
+    if isinstance(select, LargestOfAll) and len(x) > _ROWS:
         bound = select.bound(torch.addmm(shift, x[:: max(1, len(x) // _PROBE)], W))
         found = select.among(*_in_turn(x, W, shift, lambda pre: at_least(pre, bound)))
         if found is not None:

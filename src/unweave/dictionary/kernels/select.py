@@ -36,8 +36,8 @@ class Largest:
 
 @dataclass(frozen=True)
 class LargestOfAll:
-    """The choice of the k B largest of all entries, as pairs; of those above 0 alone. It can be made among any entries
-    that have them: all that are not below a `bound` which is low enough."""
+    """The choice of the k B largest of all entries above 0, as pairs. Not all of them need be there at once: first a
+    `bound` from a few rows, then the choice `among` what comes up to it."""
 
     k: int
 
@@ -45,8 +45,8 @@ class LargestOfAll:
         return at_least(x, largest_of_all(x, self.k * len(x)).clamp(min=torch.finfo(x.dtype).tiny))
 
     def bound(self, some: Tensor) -> Tensor:
-        """What as many entries of any rows as are chosen are not below, if they are like `some [b, F]` of them: that
-        more than a quarter more of these are not below, as many as are hardly ever lacking by chance."""
+        """A bound for the entries of all rows by `some [b, F]` of them: a quarter more of theirs than k each come up to
+        it, and 8 standard deviations of that, so that of all rows together hardly ever too few do."""
         n = self.k * len(some)
         more = min(some.numel(), math.ceil(1.25 * n + 8 * n**0.5))
         return largest_of_all(some, more).clamp(min=torch.finfo(some.dtype).tiny)
