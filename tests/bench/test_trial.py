@@ -56,6 +56,12 @@ def test_the_grid_has_every_registered_method_and_only_calls_that_can_be_built()
             METHODS.build(call)
 
 
+def test_ones_own_methods_take_part_whichever_others_are_named() -> None:
+    assert set(grid.those(["mine(weight=2.0)"], ["topk", "relu"])) == {"mine", "topk", "relu"}
+    assert set(grid.those(["mine(weight=2.0)"], ["mine"])) == {"mine"}
+    assert set(grid.those(["mine(weight=2.0)"], [])) == {"mine", *METHODS}
+
+
 def test_folders_of_trials_differ_and_are_plain() -> None:
     trials = [Trial(call, lr, seed) for call in grid.calls() for lr in (1e-3, 2e-3) for seed in (0, 1)]
     names = {trial.folder for trial in trials}

@@ -47,7 +47,7 @@ def calls() -> list[str]:
 
 
 def those(own: Sequence[str], only: Sequence[str]) -> dict[str, list[str]]:
-    """What takes part: a user's own calls before the grid's; of all methods `only` some, if any are named.
+    """What takes part: a user's own calls before the grid's; of all other methods `only` some, if any are named.
 
     Raises ValueError for a name that no method has.
     """
@@ -55,4 +55,5 @@ def those(own: Sequence[str], only: Sequence[str]) -> dict[str, list[str]]:
     for name in only:
         if name not in every:
             raise ValueError(f"the bench has no method {name!r}{nearest(name, every)}")
-    return {name: of for name, of in every.items() if not only or name in only}
+    wanted = {*only, *contenders(own)} if only else {*every}
+    return {name: of for name, of in every.items() if name in wanted}

@@ -24,7 +24,7 @@ def bench(
     method: Annotated[
         list[str] | None, typer.Option(help='one more: a call, or FILE.py:CALL, as "mine.py:mine(weight=2.0)"')
     ] = None,
-    only: Annotated[list[str] | None, typer.Option(help="only these methods, by name")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="only these methods, by name, beside your own")] = None,
     site: Annotated[str, typer.Option(help="whose activations")] = "mlp_in.1",
     d_sae: Annotated[int, typer.Option(help="how many features")] = 512,
     steps: Annotated[int, typer.Option(help="optimiser steps; fewer than 2,000 do not count")] = 2000,
