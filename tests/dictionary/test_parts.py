@@ -272,6 +272,24 @@ def test_export_lets_equals_change_places_but_not_others(monkeypatch) -> None:
         export.export(d, batch)
 
 
+@pytest.mark.parametrize("method", ["dimension_reduction", "geometric_dimension_reduction"])
+def test_export_lets_rounding_decide_what_double_precision_decides_alike(method: str) -> None:
+    """On the edge between two sizes of what passes, where one decision changes many codes of an input."""
+    t = Trainer(RunConfig(method=f"{method}(epsilon=0.1)", d_sae=16), 8)
+    t.fit_(sample())
+    d = t.dictionary.eval()
+    low, high = sample().split(250)
+    for _ in range(40):
+        middle = (low + high) / 2
+        one, between, other = (dense(d.encode(x)).detach() for x in (low, middle, high))
+        jump_is_above = ((between - one).norm(dim=1) < (other - between).norm(dim=1))[:, None]
+        low, high = torch.where(jump_is_above, middle, low), torch.where(jump_is_above, high, middle)
+    edge = torch.cat([low, high])
+    codes, folded = dense(d.encode(edge)) / export.scale_of(d), dense(export.fold(d).encode(edge))
+    assert ((codes - folded).abs() > 0.01 * codes.max()).any(1).sum() > 10, "they are not on the edge"
+    export.export(d, torch.cat([sample(), edge]))
+
+
 def test_export_refuses_features_that_all_change_places(monkeypatch) -> None:
     """The same codes in another order, and a decoder that belongs to it: all but the features' names is as it was."""
     d, honest = Dictionary(8, 16, "topk(k=4)"), export.fold
