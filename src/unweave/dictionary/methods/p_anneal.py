@@ -6,9 +6,11 @@ Shapes: B batch, F features, Q batches that are remembered.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import Function
 
 from unweave.dictionary.codes import Codes, mapped, row_sum
 from unweave.dictionary.core import AfterStep, Coder, Linear, Method, Step, Term, method
@@ -17,14 +19,30 @@ from unweave.dictionary.methods.relu import ReLU
 from unweave.dictionary.terms import error
 
 
-def power_sum(f: Codes, p: Tensor) -> Tensor:
-    """The sum over F of f^p for `f [B, F]`, mean over the batch, entries of 0 left out: a scalar."""
-    return row_sum(mapped(f, lambda f: f.where(f > 0, 1).pow(p) * (f > 0))).mean()
+class _Power(Function):
+    """f^p of codes, p above 0. Where a code is 0 it has no gradient, which for p < 1 were infinite."""
+
+    @staticmethod
+    def forward(ctx: Any, f: Tensor, p: float) -> Tensor:
+        powers = f.pow(p)
+        ctx.save_for_backward(f, powers)
+        ctx.p = p
+        return powers
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        f, powers = ctx.saved_tensors
+        return grads[0] * powers.mul(ctx.p).div_(f.clamp(min=torch.finfo(f.dtype).tiny)), None
+
+
+def power_sum(f: Codes, p: float) -> Tensor:
+    """The sum over F of f^p for `f [B, F]`, mean over the batch: a scalar."""
+    return row_sum(mapped(f, lambda f: _Power.apply(f, p))).mean()
 
 
 class Anneal(nn.Module):
-    """Where the annealing is. stage: 0 before it; p, the next p, and what the weight is multiplied by; sums: `[2, Q]`,
-    the last batches' sums of f^p with this p and the next; seen: how many of them there are."""
+    """Where the annealing is. stage: 0 before it; scale: what the weight is multiplied by; sums: `[2, Q]`, the last
+    batches' sums of f^p with this p and the next; seen: how many of them there are."""
 
     stage: Tensor
     scale: Tensor
@@ -39,23 +57,30 @@ class Anneal(nn.Module):
         self.register_buffer("sums", torch.zeros(2, memory))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
-    def p(self, stage: Tensor) -> Tensor:
-        return 1 + (self.p_end - 1) * stage.clamp(max=self.stages) / self.stages
+    def p(self, stage: int) -> float:
+        return 1 + (self.p_end - 1) * min(stage, self.stages) / self.stages
+
+    def stage_after(self, progress: float) -> int:
+        """The stage that follows a step of that progress."""
+        share = (progress - self.start) / (1 - self.start)
+        return min(self.stages, int(share * self.stages) + 1) if share >= 0 else 0
 
     def penalty(self, f: Codes) -> Tensor:
         """scale * sum over F of f^p."""
-        return self.scale * power_sum(f, self.p(self.stage))
+        return self.scale * power_sum(f, self.p(int(self.stage)))
 
     @torch.no_grad()
-    def after(self, f: Codes, progress: float) -> None:
-        """Remember this batch; at the end of a stage go to the next p, with a weight that leaves the penalty as large
-        as it was over the last batches (eq. 14)."""
-        at = int(self.seen) % self.sums.shape[1]
-        self.sums[0, at] = power_sum(f, self.p(self.stage))
-        self.sums[1, at] = power_sum(f, self.p(self.stage + 1))
+    def after(self, f: Codes, number: int, steps: int) -> None:
+        """Remember this batch, if it is among the last of a stage; at the end of one go to the next p, with a weight
+        that leaves the penalty as large as it was over the last batches (eq. 14)."""
+        stage, memory = int(self.stage), self.sums.shape[1]
+        if self.stage_after((number + memory - 1) / steps) <= stage:
+            return
+        at = int(self.seen) % memory
+        self.sums[0, at] = power_sum(f, self.p(stage))
+        self.sums[1, at] = power_sum(f, self.p(stage + 1))
         self.seen += 1
-        share = (progress - self.start) / (1 - self.start)
-        while share >= 0 and self.stage < min(self.stages, int(share * self.stages) + 1):
+        while self.stage < self.stage_after(number / steps):
             now, then = self.sums.sum(1)
             if then > 0:
                 self.scale *= now / then
@@ -80,7 +105,9 @@ def _check(name: str, p_end: float, start: float, stages: int) -> None:
 
 def _terms(f: Callable[[Step], Codes]) -> tuple[Term, AfterStep]:
     """The penalty and the after-step for the activations `f(step) [B, F]`."""
-    return lambda step: _annealed(step).penalty(f(step)), lambda step: _annealed(step).after(f(step), step.progress)
+    return lambda step: _annealed(step).penalty(f(step)), lambda step: _annealed(step).after(
+        f(step), step.number, step.steps
+    )
 
 
 @method
