@@ -7,17 +7,17 @@ import itertools
 import torch
 from torch import Tensor
 
-from unweave.dictionary.codes import Sparse
+from unweave.dictionary.codes import Sparse, combine
 from unweave.dictionary.core import Method, Step, method
 from unweave.dictionary.methods.batch_topk import BatchTopK, track_threshold
 from unweave.dictionary.methods.topk import of_k
 
 
-def first(codes: Sparse, n: int) -> Sparse:
-    """The entries of the first n features."""
-    inside = codes.features < n
-    before = torch.nn.functional.pad(inside.cumsum(0), (1, 0))
-    return Sparse(before[codes.offsets], codes.features[inside], codes.values[inside], codes.d_sae)
+def of_range(codes: Sparse, start: int, stop: int) -> Sparse:
+    """The entries of the features from `start` to before `stop`."""
+    at = ((codes.features >= start) & (codes.features < stop)).nonzero().squeeze(1)
+    offsets = torch.searchsorted(at, codes.offsets)
+    return Sparse(offsets, codes.features[at], codes.values[at], codes.d_sae)
 
 
 @method
@@ -34,10 +34,13 @@ def matryoshka(k: int = 32, widths: tuple = (1 / 32, 3 / 32, 7 / 32, 15 / 32, 1.
     def nested_error(step: Step) -> Tensor:
         d = step.dictionary
         assert isinstance(step.codes, Sparse)
-        errors = [step.distance(step.x_hat, step.target)]
+        errors, x_hat, start = [step.distance(step.x_hat, step.target)], None, 0
         for width in widths[:-1]:
-            part = first(step.codes, max(1, round(width * d.d_sae)))
-            errors.append(step.distance(d.decode_normalised(part, step.x), step.target))
+            stop = max(1, round(width * d.d_sae))
+            part = of_range(step.codes, start, stop)
+            x_hat = d.decode_normalised(part, step.x) if x_hat is None else x_hat + combine(part, d.W_dec)
+            errors.append(step.distance(x_hat, step.target))
+            start = stop
         return torch.stack(errors).sum()
 
     return Method(
