@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from unweave.dictionary.core import Method, Selection, method
+from unweave.dictionary.kernels.select import largest_of_groups
 from unweave.dictionary.methods.topk import of_k
 from unweave.dictionary.terms import error
 
@@ -26,14 +27,15 @@ class GroupMax(Selection):
         self.register_buffer("slot", torch.arange(n))
 
     def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
-        size = int(self.slot[-1]) // self.k + 1
-        dealt = pre.new_full((len(pre), size * self.k), -torch.inf)
-        dealt[:, self.slot] = pre
-        groups = (self.slot % self.k).unique()
-        largest = dealt.unflatten(1, (size, self.k)).argmax(1)[:, groups] * self.k + groups
-        features = torch.searchsorted(self.slot, largest.sort(dim=1).values)
-        offsets = torch.arange(0, len(groups) * len(pre) + 1, len(groups), device=pre.device)
-        return offsets, features.flatten()
+        if int(self.slot[-1]) < len(self.slot):  # none is missing
+            features, n = largest_of_groups(pre, self.k), self.k
+        else:
+            groups = (self.slot % self.k).unique()
+            dealt = pre.new_full((len(pre), max(self.k, int(self.slot[-1]) + 1)), -torch.inf)
+            dealt[:, self.slot] = pre
+            slots, n = largest_of_groups(dealt, self.k), len(groups)
+            features = torch.searchsorted(self.slot, slots[torch.isin(slots % self.k, groups)])
+        return torch.arange(0, n * len(pre) + 1, n, device=pre.device), features.flatten()
 
 
 @method
