@@ -18,8 +18,8 @@ from unweave.dictionary.methods.glu import GLU
 from unweave.dictionary.methods.group_max import GroupMax
 from unweave.dictionary.methods.jumprelu import JumpReLU
 from unweave.dictionary.methods.leaky_topk import LeakyTopK
-from unweave.dictionary.methods.matryoshka import first
-from unweave.dictionary.methods.p_anneal import Anneal
+from unweave.dictionary.methods.matryoshka import of_range
+from unweave.dictionary.methods.p_anneal import Anneal, power_sum
 from unweave.training.loop import Trainer
 
 D, F, B = 8, 12, 40
@@ -180,7 +180,7 @@ def test_group_max_of_pruned_features_keeps_its_groups() -> None:
 def test_matching_pursuit_word_for_word() -> None:
     d = Dictionary(D, F, "matching_pursuit(k=5)").double()
     x = inputs().double()
-    for row, codes in zip(x, d.encode(x), strict=True):
+    for row, codes in zip(x, dense(d.encode(x)), strict=True):
         left, expected = row - d.b_dec, torch.zeros(F, dtype=torch.float64)
         for _ in range(5):
             products = d.W_dec @ left
@@ -196,7 +196,7 @@ def test_matryoshka_adds_the_errors_of_the_first_features() -> None:
     errors = [((f[:, :n] @ d.W_dec[:n] + d.b_dec - step.x) ** 2).sum(-1).mean() for n in (3, 6, 12)]
     assert trainer.parts(step)["nested_error"].item() == pytest.approx(sum(errors).item(), rel=1e-5)  # type: ignore[union-attr]
     assert isinstance(step.codes, Sparse)
-    assert torch.equal(dense(first(step.codes, 3)), torch.cat([f[:, :3], torch.zeros(B, 9)], 1))
+    assert torch.equal(dense(of_range(step.codes, 3, 6)), f * ((torch.arange(12) >= 3) & (torch.arange(12) < 6)))
 
 
 @pytest.mark.parametrize("chunk", [100, 5])
@@ -282,6 +282,13 @@ def test_jumprelu_target_goes_where_it_is_asked_to() -> None:
     assert last["l0"] == pytest.approx(3, abs=0.5)
 
 
+@pytest.mark.parametrize("p", [0.2, 0.5, 1.0])
+def test_powers_of_codes_have_their_gradient_and_zeros_none(p: float) -> None:
+    f = inputs().relu().requires_grad_()
+    (gradient,) = torch.autograd.grad(power_sum(f, p), f)
+    torch.testing.assert_close(gradient, torch.where(f > 0, p * f.pow(p - 1), 0) / len(f))
+
+
 def test_p_annealing_leaves_the_penalty_as_large_as_it_was() -> None:
     """At each of its stages p falls by the same amount, and the penalty of a batch like the last ones stays."""
     f = torch.rand(B, F).clamp(min=0.4) - 0.4
@@ -289,8 +296,8 @@ def test_p_annealing_leaves_the_penalty_as_large_as_it_was() -> None:
     before = anneal.penalty(f).item()
     assert before == pytest.approx(f.sum(1).mean().item())
     for step in range(100):
-        anneal.after(f, step / 100)
-        ps.append(round(anneal.p(anneal.stage).item(), 4))
+        anneal.after(f, step, 100)
+        ps.append(round(anneal.p(int(anneal.stage)), 4))
         assert anneal.penalty(f).item() == pytest.approx(before, rel=1e-4)
     assert [p for i, p in enumerate(ps) if i == 0 or p != ps[i - 1]] == [1.0, 0.8, 0.6, 0.4, 0.2]
     assert [ps.index(p) for p in (0.8, 0.6, 0.4, 0.2)] == [50, 63, 75, 88]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unweave import threads
 from unweave.config import BACKENDS, RunConfig, override
-from unweave.dictionary.codes import dense, row_sum
+from unweave.dictionary.codes import Sparse, dense, row_sum
 from unweave.dictionary.core import Dictionary, Linear
 from unweave.dictionary.kernels import cpu, cpu_bf16, pairs
 from unweave.dictionary.kernels.leak import leak
@@ -24,6 +24,7 @@ from unweave.dictionary.kernels.select import (
     at_least,
     descending,
     largest_of_all,
+    largest_of_groups,
     largest_of_rows,
 )
 from unweave.threads import side_by_side
@@ -56,6 +57,19 @@ def test_few_of_many_are_chosen_as_by_sorting(seed: int, columns: int, k: int, v
     x[0, 1:] = -torch.inf
     expected = x.sort(dim=-1, descending=True, stable=True).indices[:, :k].sort(dim=-1).values
     assert torch.equal(largest_of_rows(x, k), expected)
+
+
+@given(matrices(), st.data(), st.booleans())
+def test_the_largest_of_each_group_are_chosen_and_of_equal_ones_the_first(
+    x: Tensor, data: st.DataObject, nan: bool
+) -> None:
+    k = data.draw(st.integers(1, x.shape[1]))
+    if nan:
+        x[0, -1] = torch.nan
+    chosen = largest_of_groups(x, k)
+    assert isinstance(chosen, Int[Tensor, f"{len(x)} {k}"])
+    expected = [sorted(g + k * int(row[g::k].argmax()) for g in range(k)) for row in x]
+    assert chosen.tolist() == expected
 
 
 @given(matrices(), st.data())
@@ -230,7 +244,7 @@ def test_pursuit_and_its_gradients_equal_those_of_the_rounds_written_out(k: int)
     W = torch.nn.functional.normalize(torch.randn(7, 4, generator=g, dtype=torch.float64), dim=1)
     x[0] = 0
     found = []
-    for rounds in (pursue, plainly):
+    for rounds in (lambda *given: dense(Sparse(*pursue(*given), 7)), plainly):
         leaves = [x.clone().requires_grad_(), W.clone().requires_grad_()]
         codes = rounds(leaves[0] @ leaves[1].T, leaves[1] @ leaves[1].T, k)
         weights = torch.arange(codes.numel(), dtype=torch.float64).view_as(codes).sin()
@@ -238,6 +252,17 @@ def test_pursuit_and_its_gradients_equal_those_of_the_rounds_written_out(k: int)
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other)
     assert (found[0][0][1:] > 0).any(1).all()
+
+
+@given(matrices())
+def test_pursuit_takes_the_first_of_equals_and_passes_nan_on(x: Tensor) -> None:
+    """In float32, with features that have nothing to do with one another: the largest above 0, one by one."""
+    n = x.shape[1]
+    codes = dense(Sparse(*pursue(x, torch.eye(n), 2), n))
+    first = x.relu().sort(dim=1, descending=True, stable=True)
+    assert torch.equal(codes, torch.zeros_like(x).scatter(1, first.indices[:, :2], first.values[:, :2]))
+    x[0, -1] = -torch.nan
+    assert dense(Sparse(*pursue(x, torch.eye(n), 2), n))[0].isnan().all()
 
 
 def test_a_config_knows_the_backends_that_there_are() -> None:

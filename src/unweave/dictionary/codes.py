@@ -116,7 +116,7 @@ def row_max(codes: Codes) -> Tensor:
 def fired(codes: Codes) -> Tensor:
     """`[F] bool`: the features that are above zero somewhere in the batch."""
     if isinstance(codes, Tensor):
-        return (codes > 0).any(0)
+        return codes.amax(0) > 0
     return torch.bincount(codes.features, codes.values.detach().clamp(min=0), minlength=codes.d_sae) > 0
 
 

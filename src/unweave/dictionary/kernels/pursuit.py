@@ -8,19 +8,28 @@ from __future__ import annotations
 
 from typing import Any, no_type_check
 
+import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
 from torch.autograd.function import Function
 
+from unweave.dictionary.kernels.select import above
+from unweave.dictionary.kernels.sparse import rows
 
-def pursue(products: Tensor, among: Tensor, k: int) -> Tensor:
-    """`[B, F]`: k times the largest product of a row, if it is above 0, is added to that feature's code and taken off.
+
+def pursue(products: Tensor, among: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """k times the largest product of a row, if it is above 0, is added to that feature's code and taken off. Codes that
+    are not 0, row by row: offsets `[B + 1] int64`, features `[n] int64`, ascending in a row, values `[n]`.
 
     products: `[B, F]`, of each input with each feature; among: `[F, F]`, of the features with one another.
-    Differentiable in both; the choice is not. Of equal products the first is taken.
+    Values are differentiable in both; the choice is not. Of equal products the first is taken.
     """
-    return (_Pursue.apply if products.device.type == "cpu" else plainly)(products, among, k)
+    if products.device.type == "cpu":
+        return _Pursue.apply(products, among, k)
+    codes = plainly(products, among, k)
+    offsets, features = above(codes.detach(), codes.new_zeros(()))
+    return offsets, features, codes[rows(offsets, len(features)), features]
 
 
 def plainly(products: Tensor, among: Tensor, k: int) -> Tensor:
@@ -36,52 +45,58 @@ def plainly(products: Tensor, among: Tensor, k: int) -> Tensor:
 
 class _Pursue(Function):
     @staticmethod
-    def forward(ctx: Any, products: Tensor, among: Tensor, k: int) -> Tensor:
+    def forward(ctx: Any, products: Tensor, among: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
         chosen = torch.empty(len(products), k, dtype=torch.int64)
-        values, codes = products.new_empty(len(products), k), torch.zeros_like(products)
+        taken, codes = products.new_empty(len(products), k), torch.zeros_like(products)
         left = products.detach().clone(memory_format=torch.contiguous_format)
-        rows = among.detach().contiguous()
-        _take(left.numpy(), rows.numpy(), chosen.numpy(), values.numpy(), codes.numpy())
-        ctx.save_for_backward(rows, chosen, values)
-        return codes
+        bits = left.view(torch.int32 if left.element_size() == 4 else torch.int64)
+        of_feature = among.detach().contiguous()
+        _take(left.numpy(), bits.numpy(), of_feature.numpy(), chosen.numpy(), taken.numpy(), codes.numpy())
+        offsets, features = above(codes, codes.new_zeros(()))
+        at = rows(offsets, len(features)), features
+        ctx.save_for_backward(of_feature, chosen, taken, *at)
+        ctx.mark_non_differentiable(offsets, features)
+        return offsets, features, codes[at]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """A round's value is v_i = p_i - sum over earlier j of v_j a_ji, a triangular system L v = p. So with L^T h = g
         the gradient is h_i in p_i and -h_i v_j in a_ji."""
-        among, chosen, values = ctx.saved_tensors
-        g = grads[0].contiguous()
+        among, chosen, taken, *at = ctx.saved_tensors
+        g = taken.new_zeros(len(chosen), len(among)).index_put(at, grads[2])
         dproducts, damong = torch.zeros_like(g), torch.zeros_like(among)
-        _give_back(g.numpy(), among.numpy(), chosen.numpy(), values.numpy(), dproducts.numpy(), damong.numpy())
+        _give_back(g.numpy(), among.numpy(), chosen.numpy(), taken.numpy(), dproducts.numpy(), damong.numpy())
         return dproducts, damong, None
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
 @no_type_check
-def _take(left, among, chosen, values, codes):
-    """chosen is -1 from the round on in which nothing is above 0; `left` is used up."""
+def _take(left, bits, among, chosen, values, codes):
+    """chosen is -1 from the round on in which nothing is above 0; `left` is used up. bits: `left` read as integers."""
     n, rounds = left.shape[1], chosen.shape[1]
+    whole = bits.dtype.type
     for b in range(len(left)):
-        row = left[b]
-        best = 0
-        for j in range(1, n):
-            if row[j] > row[best]:
-                best = j
+        row, order = left[b], bits[b]
+        chosen[b] = -1
+        if not np.isfinite(row.sum()):
+            codes[b] = np.nan  # it goes on to where it is noticed
+            continue
         for i in range(rounds):
-            value = row[best]
-            if value <= 0:  # a NaN goes on to where it is noticed
-                chosen[b, i:] = -1
+            # Above 0 floating-point numbers are ordered as their bits are, below it these are negative: and integers'
+            # maxima and places are found in lanes, where those of floats are not.
+            top, best = whole(0), whole(n)
+            for j in range(n):
+                top = max(top, order[j])
+            if top == 0:
                 break
+            for j in range(n):
+                best = min(best, whole(j) if order[j] == top else whole(n))
+            value = row[best]
             chosen[b, i], values[b, i] = best, value
             codes[b, best] += value
             away = among[best]
-            best, top = 0, row[0] - value * away[0]
-            row[0] = top
-            for j in range(1, n):
-                v = row[j] - value * away[j]
-                row[j] = v
-                if v > top:
-                    best, top = j, v
+            for j in range(n):
+                row[j] -= value * away[j]
 
 
 @njit(cache=True, nogil=True)

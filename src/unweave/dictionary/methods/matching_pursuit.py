@@ -5,8 +5,10 @@ Shapes: B batch, D width, F features, k rounds.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+from unweave.dictionary.codes import Sparse
 from unweave.dictionary.core import Coder, Method, method
 from unweave.dictionary.kernels.pursuit import pursue
 from unweave.dictionary.methods.topk import check_k
@@ -28,10 +30,12 @@ class Pursuit(Coder):
         self.k = k
 
     def pre(self, x: Tensor, W_dec: Tensor, b_dec: Tensor, features: Tensor | None = None) -> Tensor:
-        return (x - b_dec) @ (W_dec if features is None else W_dec[features]).T
+        rows = W_dec if features is None else W_dec[features]
+        # b_dec goes into a bias: taken from x, it would cost a product of this size in the backward pass.
+        return torch.addmm(-(rows @ b_dec), x, rows.T)
 
-    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Tensor:
-        return pursue(self.pre(x, W_dec, b_dec), W_dec @ W_dec.T, self.k)
+    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Sparse:
+        return Sparse(*pursue(self.pre(x, W_dec, b_dec), W_dec @ W_dec.T, self.k), len(W_dec))
 
     def rescale_(self, factor: float) -> None:
         """Products follow the inputs."""
