@@ -292,7 +292,10 @@ class _Group:
         stream = self._stream(pool)
         while not (self.stopped.is_set() or all(job.trainer.done for job in jobs)):
             after, served = next(stream)
-            steps = [pool.submit(job.update, served, after, on_report) for job in jobs]
+            longest_first = sorted(
+                jobs, key=lambda job: -job.work
+            )  # so that at the end of a step no core waits for one
+            steps = [pool.submit(job.update, served, after, on_report) for job in longest_first]
             for step in steps:
                 step.result()
 

@@ -131,7 +131,7 @@ class Bench:
                 return
             on_news(News(title, len(trials) - len(left), len(trials), now, found))
             at = time.monotonic()
-            self._try(now, on_report)
+            self._try(now, on_report, {} if found else self._shuffled())
             each = max(each, (time.monotonic() - at) / len(now))
 
     def _unscored(self, trials: Sequence[Trial]) -> int:
@@ -139,15 +139,16 @@ class Bench:
         scored = [trial for trial in trials if (self.run_of(trial).folder / "test.json").exists()]
         return len({(trial.call, trial.seed) for trial in trials} - {(trial.call, trial.seed) for trial in scored})
 
-    def _try(self, trials: Sequence[Trial], on_report: OnReport) -> None:
-        """Train and score some trials. One whose loss is not finite is kept as a failure, and the others go on."""
+    def _try(self, trials: Sequence[Trial], on_report: OnReport, beside: Mapping[Path, RunConfig]) -> None:
+        """Train and score some trials, and train what comes `beside` them. One whose loss is not finite is kept as a
+        failure, and the others go on."""
         failed: dict[Trial, str] = {}
         try:
-            self._train(trials, on_report)
+            self._train(trials, on_report, beside)
         except FloatingPointError:
             for trial in trials:
                 try:
-                    self._train([trial], on_report)
+                    self._train([trial], on_report, {})
                 except FloatingPointError as error:
                     failed[trial] = str(error)
         for trial, error in failed.items():
@@ -155,8 +156,18 @@ class Bench:
         _ = self.validation.halves  # made once, before several ask for them
         side_by_side([partial(self._validate, trial) for trial in trials if trial not in failed])
 
-    def _train(self, trials: Sequence[Trial], on_report: OnReport) -> None:
-        runs.train({self.run_of(trial).folder: self.plan.config(trial) for trial in trials}, on_report)
+    def _train(self, trials: Sequence[Trial], on_report: OnReport, beside: Mapping[Path, RunConfig]) -> None:
+        jobs = {self.run_of(trial).folder: self.plan.config(trial) for trial in trials}
+        runs.train({**jobs, **beside}, on_report)
+
+    def _shuffled(self) -> dict[Path, RunConfig]:
+        """By its folder the run on the subject with its weights shuffled: what an earlier session began, or by the
+        first call."""
+        run = Run(self.folder / "runs" / "shuffled-subject")
+        if (run.folder / "config.json").exists():
+            return {run.folder: run.config}
+        call = next(iter(self.plan.contenders.values()))[0]
+        return {run.folder: control_of(self.plan.config(Trial(call, self.plan.rates[0], 0)))}
 
     def _validate(self, trial: Trial) -> None:
         run = self.run_of(trial)
@@ -181,9 +192,7 @@ class Bench:
         """What stands beside the methods, on the test games: name, readout, scores; kept in controls.json."""
         path = self.folder / "controls.json"
         if not path.exists():
-            call = next(iter(self.plan.contenders.values()))[0]
-            config = control_of(self.plan.config(Trial(call, self.plan.rates[0], 0)))
-            (shuffled,) = runs.train({self.folder / "runs" / "shuffled-subject": config}, on_report)
+            (shuffled,) = runs.train(self._shuffled(), on_report)
             rows = Controls(self.test, shuffled).rows
             files.write_json(path, [{"name": n, "readout": r, "scores": defined(s)} for n, r, s in rows])
         return files.read_json(path)
