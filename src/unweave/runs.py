@@ -292,9 +292,8 @@ class _Group:
         stream = self._stream(pool)
         while not (self.stopped.is_set() or all(job.trainer.done for job in jobs)):
             after, served = next(stream)
-            longest_first = sorted(
-                jobs, key=lambda job: -job.work
-            )  # so that at the end of a step no core waits for one
+            # So that at the end of a step no core waits for one.
+            longest_first = sorted(jobs, key=lambda job: -job.work)
             steps = [pool.submit(job.update, served, after, on_report) for job in longest_first]
             for step in steps:
                 step.result()

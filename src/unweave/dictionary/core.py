@@ -33,6 +33,7 @@ class Step:
 
     x, target: `[B, D]` the input and what is to be reconstructed (the same, unless transcoding).
     codes, x_hat: what the dictionary made of x, and its reconstruction `[B, D]`.
+    made: the pre-activations `[B, F]`, where the coder made those of all features on its way to the codes.
     silent: `[F] int64`, how many vectors ago each feature was last active.
     number, steps: how many steps were taken before this one, and how many there will be.
     distance: the objective that was chosen beside the method.
@@ -42,6 +43,7 @@ class Step:
     x: Tensor
     target: Tensor
     codes: Codes
+    made: Tensor | None
     x_hat: Tensor
     dictionary: Dictionary
     silent: Tensor
@@ -61,7 +63,7 @@ class Step:
 
     @cached_property
     def _pre(self) -> Tensor:
-        return self.dictionary.pre_normalised(self.x)
+        return self.dictionary.pre_normalised(self.x) if self.made is None else self.made
 
     def generator(self) -> torch.Generator:
         """Random numbers that belong to this step alone, so that a resumed training draws the same ones."""
@@ -155,6 +157,11 @@ class Coder(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Codes: ...
 
+    def codes_and_pre(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Codes, Tensor | None]:
+        """The codes, and the pre-activations `[B, F]` where those of all features were made on the way, so that a loss
+        which looks at them need not make them again."""
+        return self(x, W_dec, b_dec), None
+
     @abstractmethod
     def rescale_(self, factor: float) -> None:
         """Multiply every code by `factor` for inputs (and b_dec) that are multiplied by it."""
@@ -194,17 +201,20 @@ class Linear(Coder):
         return torch.addmm(b - b_dec @ W, x, W)
 
     def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Codes:
+        return self.codes_and_pre(x, W_dec, b_dec)[0]
+
+    def codes_and_pre(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Codes, Tensor | None]:
         return self.through(self.activation, x, W_dec, b_dec)
 
-    def through(self, activation: Activation, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Codes:
-        """The codes that another activation makes of the same pre-activations."""
-        if not isinstance(activation, Selection):
-            return activation(self.pre(x, W_dec, b_dec))
+    def through(self, activation: Activation, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Codes, Tensor | None]:
+        """`codes_and_pre` with another activation of the same pre-activations."""
         affine = x, self.W_enc, self.b_enc, b_dec
-        if isinstance(activation, Pointwise) and not pairs.shorter(*affine, activation.select):
-            return activation(self.pre(x, W_dec, b_dec))
+        whole = not isinstance(activation, Selection)
+        if whole or (isinstance(activation, Pointwise) and not pairs.shorter(*affine, activation.select)):
+            pre = self.pre(x, W_dec, b_dec)
+            return activation(pre), pre
         made = pairs.encode(*affine, activation.choice, activation.by_row)
-        return activation.codes(*made, len(self.b_enc))
+        return activation.codes(*made, len(self.b_enc)), None
 
     @torch.no_grad()
     def rescale_(self, factor: float) -> None:
@@ -317,7 +327,11 @@ class Dictionary(nn.Module):
 
     def encode_normalised(self, x: Tensor) -> Codes:
         """The codes of inputs in normalised units."""
-        return self.coder(self.lift(x, self.origin), self.W_dec, self.origin)
+        return self.codes_and_pre(x)[0]
+
+    def codes_and_pre(self, x: Tensor) -> tuple[Codes, Tensor | None]:
+        """The same, and the pre-activations `[B, F]` where the coder made those of all features for them."""
+        return self.coder.codes_and_pre(self.lift(x, self.origin), self.W_dec, self.origin)
 
     def decode_normalised(self, codes: Codes, x: Tensor) -> Tensor:
         """The reconstruction `[B, d_out]` of codes of inputs `x [B, D]`, all in normalised units."""

@@ -115,11 +115,12 @@ class Trainer:
         """What the dictionary makes of `x [B, D]` at this step; otherwise as `update`."""
         x = x.to(self.device)
         d, normalised = self.dictionary, self.dictionary.input(x)
-        codes = d.encode_normalised(normalised)
+        codes, made = d.codes_and_pre(normalised)
         return Step(
             x=normalised,
             target=normalised if d.output is None else d.output(self._target(target)),
             codes=codes,
+            made=made,
             x_hat=d.decode_normalised(codes, normalised),
             dictionary=d,
             silent=self.silent,

@@ -27,15 +27,18 @@ class Gated(Coder):
         return torch.addmm(b - b_dec @ W, x, W)
 
     def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Codes:
+        return self.codes_and_pre(x, W_dec, b_dec)[0]
+
+    def codes_and_pre(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Codes, Tensor | None]:
         affine = x, self.W_enc, self.b_gate, b_dec
         if pairs.shorter(*affine, _open):
             offsets, features, gate = pairs.encode(*affine, _open)
             b_gate, b_mag, r = (v.index_select(0, features) for v in (self.b_gate, self.b_mag, self.r))
             values = ((gate - b_gate) * r.exp() + b_mag).relu()
-            return Encoded(offsets, features, values, len(self.r), gate)
+            return Encoded(offsets, features, values, len(self.r), gate), None
         gate = self.pre(x, W_dec, b_dec)
         magnitude = (gate - self.b_gate) * self.r.exp() + self.b_mag
-        return magnitude.relu() * (gate > 0)
+        return magnitude.relu() * (gate > 0), gate
 
     @torch.no_grad()
     def rescale_(self, factor: float) -> None:

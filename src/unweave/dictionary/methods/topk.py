@@ -98,7 +98,7 @@ def multi_topk(k: int = 32, times: int = 4, weight: float = 1 / 8) -> Method:
         d = step.dictionary
         assert isinstance(d.coder, Linear)
         wide = TopK(min(times * k, d.d_sae))
-        codes = d.coder.through(wide, d.lift(step.x, d.origin), d.W_dec, d.origin)
+        codes, _ = d.coder.through(wide, d.lift(step.x, d.origin), d.W_dec, d.origin)
         return step.distance(d.decode_normalised(codes, step.x), step.target)
 
     return Method(
