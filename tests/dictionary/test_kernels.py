@@ -210,7 +210,7 @@ def test_the_coder_takes_the_short_way_to_where_its_activation_leads(method: str
     coder = d.coder
     assert isinstance(coder, Linear)
     x = torch.randn(20, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    short, long = coder(x, d.W_dec, d.b_dec), coder.activation(coder.pre(x, d.W_dec, d.b_dec))
+    short, long = coder(x, d.W_dec, d.b_dec)[0], coder.activation(coder.pre(x, d.W_dec, d.b_dec))
     torch.testing.assert_close(dense(short), dense(long))
     leaves = [coder.W_enc, coder.b_enc, d.b_dec]
     grads = [torch.autograd.grad(row_sum(codes).pow(2).sum(), leaves) for codes in (short, long)]

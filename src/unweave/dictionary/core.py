@@ -155,12 +155,9 @@ class Coder(nn.Module, ABC):
         """Pre-activations `[B, F]` of x `[B, D]`, or only those of `features`."""
 
     @abstractmethod
-    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Codes: ...
-
-    def codes_and_pre(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Codes, Tensor | None]:
-        """The codes, and the pre-activations `[B, F]` where those of all features were made on the way, so that a loss
-        which looks at them need not make them again."""
-        return self(x, W_dec, b_dec), None
+    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Codes, Tensor | None]:
+        """The codes of x `[B, D]`, and the pre-activations `[B, F]` where those of all features were made on the way:
+        a loss that looks at them need not make them again."""
 
     @abstractmethod
     def rescale_(self, factor: float) -> None:
@@ -200,14 +197,11 @@ class Linear(Coder):
         # b_dec goes into the bias: taken from x, it would cost a product of the encoder's size in the backward pass.
         return torch.addmm(b - b_dec @ W, x, W)
 
-    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Codes:
-        return self.codes_and_pre(x, W_dec, b_dec)[0]
-
-    def codes_and_pre(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Codes, Tensor | None]:
+    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Codes, Tensor | None]:
         return self.through(self.activation, x, W_dec, b_dec)
 
     def through(self, activation: Activation, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Codes, Tensor | None]:
-        """`codes_and_pre` with another activation of the same pre-activations."""
+        """`forward` with another activation of the same pre-activations."""
         affine = x, self.W_enc, self.b_enc, b_dec
         whole = not isinstance(activation, Selection)
         if whole or (isinstance(activation, Pointwise) and not pairs.shorter(*affine, activation.select)):
@@ -331,7 +325,7 @@ class Dictionary(nn.Module):
 
     def codes_and_pre(self, x: Tensor) -> tuple[Codes, Tensor | None]:
         """The same, and the pre-activations `[B, F]` where the coder made those of all features for them."""
-        return self.coder.codes_and_pre(self.lift(x, self.origin), self.W_dec, self.origin)
+        return self.coder(self.lift(x, self.origin), self.W_dec, self.origin)
 
     def decode_normalised(self, codes: Codes, x: Tensor) -> Tensor:
         """The reconstruction `[B, d_out]` of codes of inputs `x [B, D]`, all in normalised units."""

@@ -26,10 +26,7 @@ class Gated(Coder):
         W, b = (self.W_enc, self.b_gate) if features is None else (self.W_enc[:, features], self.b_gate[features])
         return torch.addmm(b - b_dec @ W, x, W)
 
-    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Codes:
-        return self.codes_and_pre(x, W_dec, b_dec)[0]
-
-    def codes_and_pre(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Codes, Tensor | None]:
+    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Codes, Tensor | None]:
         affine = x, self.W_enc, self.b_gate, b_dec
         if pairs.shorter(*affine, _open):
             offsets, features, gate = pairs.encode(*affine, _open)

@@ -25,8 +25,9 @@ class GLU(Coder):
         opened = torch.addmm(self.b_gate[at] - b_dec @ gate, x, gate).sigmoid()
         return opened * torch.addmm(self.b_enc[at] - b_dec @ read, x, read)
 
-    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Tensor:
-        return self.pre(x, W_dec, b_dec).relu()
+    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Tensor, Tensor]:
+        pre = self.pre(x, W_dec, b_dec)
+        return pre.relu(), pre
 
     @torch.no_grad()
     def rescale_(self, factor: float) -> None:

@@ -20,7 +20,7 @@ class LeakyReadout(Linear):
         super().__init__(W_dec, TopK(k))
         self.read = LeakyTopK(k, epsilon, relative=True)
 
-    def codes_and_pre(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Codes, Tensor | None]:
+    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Codes, Tensor | None]:
         return self.through(self.activation if self.training else self.read, x, W_dec, b_dec)
 
 

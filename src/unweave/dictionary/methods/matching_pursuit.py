@@ -34,8 +34,9 @@ class Pursuit(Coder):
         # b_dec goes into a bias: taken from x, it would cost a product of this size in the backward pass.
         return torch.addmm(-(rows @ b_dec), x, rows.T)
 
-    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> Sparse:
-        return Sparse(*pursue(self.pre(x, W_dec, b_dec), W_dec @ W_dec.T, self.k), len(W_dec))
+    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Sparse, Tensor]:
+        products = self.pre(x, W_dec, b_dec)
+        return Sparse(*pursue(products, W_dec @ W_dec.T, self.k), len(W_dec)), products
 
     def rescale_(self, factor: float) -> None:
         """Products follow the inputs."""

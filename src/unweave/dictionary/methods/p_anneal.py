@@ -105,9 +105,14 @@ def _check(name: str, p_end: float, start: float, stages: int) -> None:
 
 def _terms(f: Callable[[Step], Codes]) -> tuple[Term, AfterStep]:
     """The penalty and the after-step for the activations `f(step) [B, F]`."""
-    return lambda step: _annealed(step).penalty(f(step)), lambda step: _annealed(step).after(
-        f(step), step.number, step.steps
-    )
+
+    def penalty(step: Step) -> Tensor:
+        return _annealed(step).penalty(f(step))
+
+    def after(step: Step) -> None:
+        _annealed(step).after(f(step), step.number, step.steps)
+
+    return penalty, after
 
 
 @method
