@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -28,8 +28,9 @@ from unweave.threads import side_by_side
 Scores = dict[str, Any]
 OnReport = Callable[[Report], None]
 
-# Dictionaries on one stream at a time: the harvest is shared, and a core that is done with one has another.
-_SIDE_BY_SIDE = 12
+# Dictionaries on one stream at a time: they share the harvest. Of the first stage, which is carried out whatever the
+# budget, more than of the later ones, which it may end.
+_FIRST, _LATER = 24, 12
 # Scoring one on test games takes about this share of its training.
 _TEST_SHARE = 0.2
 
@@ -125,7 +126,7 @@ class Bench:
                 return
             number, title, trials = ahead[0]
             left = [trial for trial in trials if trial not in found]
-            now = left[:_SIDE_BY_SIDE]
+            now = left[: _LATER if number else _FIRST]
             needed = each * (len(now) + _TEST_SHARE * self._unscored([*found, *now]))
             if number > 0 and time.monotonic() - began + needed > 60 * self.plan.minutes:
                 return
@@ -153,8 +154,10 @@ class Bench:
                     failed[trial] = str(error)
         for trial, error in failed.items():
             files.write_json(self.run_of(trial).folder / "validation.json", {"failed": error})
-        _ = self.validation.halves  # made once, before several ask for them
-        side_by_side([partial(self._validate, trial) for trial in trials if trial not in failed])
+        # Made once, before several ask for them.
+        side_by_side([lambda: self.validation.halves, self.test.prepare])
+        trained = [trial for trial in trials if trial not in failed]
+        side_by_side([partial(self._validate, trial) for trial in self._densest_first(trained)])
 
     def _train(self, trials: Sequence[Trial], on_report: OnReport, beside: Mapping[Path, RunConfig]) -> None:
         jobs = {self.run_of(trial).folder: self.plan.config(trial) for trial in trials}
@@ -169,6 +172,10 @@ class Bench:
         call = next(iter(self.plan.contenders.values()))[0]
         return {run.folder: control_of(self.plan.config(Trial(call, self.plan.rates[0], 0)))}
 
+    def _densest_first(self, trials: Sequence[Trial]) -> list[Trial]:
+        """In the order in which scoring them in turns leaves no core waiting for one at the end."""
+        return sorted(trials, key=lambda trial: -self.run_of(trial).metrics()[-1]["l0"])
+
     def _validate(self, trial: Trial) -> None:
         run = self.run_of(trial)
         scores = truth_scores(run.dictionary(), self.validation).scores
@@ -178,8 +185,11 @@ class Bench:
     def score(self, trials: Sequence[Trial]) -> dict[Trial, Scores]:
         """Each trial on the test games: scores of its "activations" and "pre-activations"."""
         paths = {trial: self.run_of(trial).folder / "test.json" for trial in trials}
+        missing = self._densest_first([trial for trial, path in paths.items() if not path.exists()])
         self.test.prepare()
-        side_by_side([partial(self._test, trial) for trial, path in paths.items() if not path.exists()])
+        # What the controls need takes one thread long: better now than when nothing else is left to do.
+        beside = [] if self._kept_controls.exists() else self._controls.preparations
+        side_by_side([*beside, *(partial(self._test, trial) for trial in missing)])
         return {trial: files.read_json(path) for trial, path in paths.items()}
 
     def _test(self, trial: Trial) -> None:
@@ -188,11 +198,18 @@ class Bench:
         own, pre = own_scores(dictionary, self.test).activations, pre_activation_scores(dictionary, self.test)
         files.write_json(run.folder / "test.json", {"activations": defined(own), "pre-activations": defined(pre)})
 
-    def controls(self, on_report: OnReport = lambda report: None) -> list[Scores]:
+    def controls(self) -> list[Scores]:
         """What stands beside the methods, on the test games: name, readout, scores; kept in controls.json."""
-        path = self.folder / "controls.json"
-        if not path.exists():
-            (shuffled,) = runs.train(self._shuffled(), on_report)
-            rows = Controls(self.test, shuffled).rows
-            files.write_json(path, [{"name": n, "readout": r, "scores": defined(s)} for n, r, s in rows])
-        return files.read_json(path)
+        if not self._kept_controls.exists():
+            rows = [{"name": n, "readout": r, "scores": defined(s)} for n, r, s in self._controls.rows]
+            files.write_json(self._kept_controls, rows)
+        return files.read_json(self._kept_controls)
+
+    @property
+    def _kept_controls(self) -> Path:
+        return self.folder / "controls.json"
+
+    @cached_property
+    def _controls(self) -> Controls:
+        (shuffled,) = runs.train(self._shuffled())
+        return Controls(self.test, shuffled)

@@ -63,7 +63,12 @@ class Controls:
 
     def prepare(self) -> None:
         """Make what the tasks share: once, before several threads ask."""
-        side_by_side([self.context.prepare, lambda: self._fitted, self._shuffled.prepare])
+        side_by_side(self.preparations)
+
+    @property
+    def preparations(self) -> list[Callable[[], object]]:
+        """What makes it, one thread each."""
+        return [self.context.prepare, lambda: self._fitted, self._shuffled.prepare]
 
     @cached_property
     def tasks(self) -> list[Callable[[], Row]]:
