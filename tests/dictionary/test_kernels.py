@@ -1,5 +1,6 @@
 """The kernels of a training step against plain torch: sorting for the choice, dense autograd for the products."""
 
+import math
 from collections.abc import Iterator
 from functools import partial
 
@@ -15,7 +16,8 @@ from unweave.config import BACKENDS, RunConfig, override
 from unweave.dictionary.codes import Sparse, dense, row_sum
 from unweave.dictionary.core import Dictionary, Linear
 from unweave.dictionary.kernels import cpu, cpu_bf16, pairs
-from unweave.dictionary.kernels.leak import leak
+from unweave.dictionary.kernels.jump import given_back, passed
+from unweave.dictionary.kernels.leak import first_at, kth_largest, leak
 from unweave.dictionary.kernels.leak import plainly as on_any_device
 from unweave.dictionary.kernels.pursuit import plainly, pursue
 from unweave.dictionary.kernels.select import (
@@ -228,12 +230,34 @@ def test_descending_equals_torchs_sort(seed: int, rows: int, columns: int) -> No
 def test_leak_equals_torchs_operators_and_so_do_its_gradients(seed: int, k: int, share: float) -> None:
     draw = torch.Generator().manual_seed(seed)
     pre = torch.randn(7, 9, generator=draw, dtype=torch.float64).round(decimals=1).requires_grad_()
-    plain, found = (scaled(pre, k, share) for scaled in (on_any_device, leak))
+    least, shares = kth_largest(pre, k), (share * torch.rand(7, 1, generator=draw).double()).requires_grad_()
+    assert torch.equal(least, pre.detach().topk(k, dim=1).values[:, -1:])
+    plain, found = (scaled(pre, least, shares) for scaled in (on_any_device, leak))
     assert torch.equal(found, plain)
     weights = torch.randn(7, 9, generator=draw, dtype=torch.float64)
-    (expected,) = torch.autograd.grad((plain * weights).sum(), pre)
-    (gradient,) = torch.autograd.grad((found * weights).sum(), pre)
-    torch.testing.assert_close(gradient, expected)
+    expected = torch.autograd.grad((plain * weights).sum(), (pre, shares))
+    gradients = torch.autograd.grad((found * weights).sum(), (pre, shares))
+    torch.testing.assert_close(gradients, expected)
+
+
+def test_where_a_row_first_has_a_value() -> None:
+    pre = torch.tensor([[3.0, 1.0, 1.0], [1.0, 2.0, 3.0], [2.0, 2.0, math.nan]])
+    assert first_at(pre, torch.tensor([[1.0], [5.0], [math.nan]])).tolist() == [[1], [0], [0]]
+
+
+@given(st.integers(0, 10**6), st.sampled_from([1, 7, 600]), st.sampled_from([0.0, 0.3, 5.0]))
+def test_what_passes_thresholds_and_what_is_near_them(seed: int, rows: int, half: float) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    pre, g = torch.randn(2, rows, 9, generator=draw, dtype=torch.float64).round(decimals=1)
+    theta = torch.rand(9, generator=draw, dtype=torch.float64).round(decimals=1)
+    assert torch.equal(passed(pre, theta), pre * (pre > theta))
+    dpre, near = given_back(g, pre, theta, half)
+    assert torch.equal(dpre, g * (pre > theta))
+    torch.testing.assert_close(near, (((pre - theta).abs() < half) * g).sum(0))
+    one_by_one = given_back(g.flatten(), pre.flatten(), theta.repeat(rows), half)
+    torch.testing.assert_close((one_by_one[0].view(rows, 9), one_by_one[1].view(rows, 9).sum(0)), (dpre, near))
+    pre[0, 0] = math.nan
+    assert passed(pre, theta)[0, 0].isnan()
 
 
 @pytest.mark.parametrize("k", [1, 3, 12])

@@ -88,8 +88,11 @@ class Activation(nn.Module, ABC):
 class Selection(Activation):
     """An activation that lets a few pre-activations pass, rectified, and nothing of the others: codes are sparse.
 
-    by_row: whether what passes of an input does not depend on the others of its batch.
+    by_row: whether what passes of an input does not depend on the others of its batch. either: whether codes are dense
+    where many pass (`forward` makes them so): which of the two is a question of speed alone.
     """
+
+    either = False
 
     @property
     def by_row(self) -> bool:
@@ -118,8 +121,9 @@ class Selection(Activation):
 
 
 class Pointwise(Selection):
-    """An activation of each pre-activation by itself, of which nothing comes up to a floor. Codes are sparse where few
-    are above it, dense where many are: which of the two is a question of speed alone."""
+    """An activation of each pre-activation by itself, of which nothing comes up to a floor."""
+
+    either = True
 
     @property
     def by_row(self) -> bool:
@@ -204,7 +208,7 @@ class Linear(Coder):
         """`forward` with another activation of the same pre-activations."""
         affine = x, self.W_enc, self.b_enc, b_dec
         whole = not isinstance(activation, Selection)
-        if whole or (isinstance(activation, Pointwise) and not pairs.shorter(*affine, activation.select)):
+        if whole or (activation.either and not pairs.shorter(*affine, activation.choice)):
             pre = self.pre(x, W_dec, b_dec)
             return activation(pre), pre
         made = pairs.encode(*affine, activation.choice, activation.by_row)

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import Function
 
 from unweave.dictionary.kernels import cpu, cpu_bf16, has_triton, reference, sparse
+from unweave.dictionary.kernels.select import Largest
 from unweave.precision import has_bfloat16
 
 Select = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -101,6 +102,8 @@ def shorter(x: Tensor, W: Tensor, bias: Tensor, origin: Tensor, select: Select) 
     by = backend_for(x)
     if by is None:
         return False
+    if isinstance(select, Largest):  # no need to look
+        return select.k <= by.SHARE * W.shape[1]
     pre = torch.addmm(bias - origin @ W, x[:_PROBE], W)
     return len(select(pre)[1]) <= by.SHARE * pre.numel()
 

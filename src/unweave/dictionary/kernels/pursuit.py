@@ -14,7 +14,7 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import Function
 
-from unweave.dictionary.kernels.select import above
+from unweave.dictionary.kernels.select import positive
 from unweave.dictionary.kernels.sparse import rows
 
 
@@ -28,7 +28,7 @@ def pursue(products: Tensor, among: Tensor, k: int) -> tuple[Tensor, Tensor, Ten
     if products.device.type == "cpu":
         return _Pursue.apply(products, among, k)
     codes = plainly(products, among, k)
-    offsets, features = above(codes.detach(), codes.new_zeros(()))
+    offsets, features = positive(codes.detach())
     return offsets, features, codes[rows(offsets, len(features)), features]
 
 
@@ -52,7 +52,7 @@ class _Pursue(Function):
         bits = left.view(torch.int32 if left.element_size() == 4 else torch.int64)
         of_feature = among.detach().contiguous()
         _take(left.numpy(), bits.numpy(), of_feature.numpy(), chosen.numpy(), taken.numpy(), codes.numpy())
-        offsets, features = above(codes, codes.new_zeros(()))
+        offsets, features = positive(codes)
         at = rows(offsets, len(features)), features
         ctx.save_for_backward(of_feature, chosen, taken, *at)
         ctx.mark_non_differentiable(offsets, features)

@@ -56,8 +56,8 @@ class LargestOfAll:
         n = self.k * (len(offsets) - 1)
         if len(values) < n:
             return None
-        kept = ~(values < largest_of_all(values, n))  # with NaN
-        return torch.nn.functional.pad(kept.cumsum(0), (1, 0))[offsets], columns[kept], values[kept]
+        kept = (~(values < largest_of_all(values, n))).nonzero()[:, 0]  # with NaN
+        return torch.searchsorted(kept, offsets), columns[kept], values[kept]
 
 
 def largest_of_rows(x: Tensor, k: int) -> Tensor:
@@ -158,6 +158,11 @@ def above(x: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
 _ROWS = 512  # that a thread takes at once
 
 
+def positive(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The entries of `x [B, F]` above 0, and NaN, row by row: as `above`."""
+    return above(x, x.new_zeros(()))
+
+
 def _for_gpu(x: Tensor) -> ModuleType | None:
     """The kernels for where x is; None if it is on no GPU, or triton is missing."""
     if x.device.type != "cuda" or not has_triton():
@@ -253,23 +258,48 @@ def _rest(offsets, values, k, rest):
 @no_type_check
 def _columns_from(values, smallest, chosen):
     """Of each row, as many columns as `chosen [B, k]` has, whose values are not below the row's `smallest`."""
-    k = chosen.shape[1]
+    width = values.shape[1]
+    columns, likely = np.empty(width + 1, np.int64), np.zeros(-(-width // 8) * 8, np.uint8)
     for b in range(len(values)):
-        row, least = values[b], smallest[b]
-        ties = k
-        for value in row:
-            ties -= not value <= least  # true of NaN
-        at = 0
-        for column in range(len(row)):
-            if at < k and not row[column] < least:
-                if row[column] == least:
-                    if ties <= 0:
-                        continue
-                    ties -= 1
-                elif least != least and row[column] == row[column]:  # k NaN or more
-                    continue
-                chosen[b, at] = column
-                at += 1
+        least = smallest[b] if smallest[b] == smallest[b] else values.dtype.type(np.inf)  # k NaN or more
+        n = _likely(values[b], least, likely, columns)
+        _choose(values[b], columns, n, least, chosen[b])
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _likely(row, bound, likely, columns):
+    """How many entries of the row are not below the bound; the first of `columns`, room for one more than there are
+    entries: where they stand. likely: zeros, as many as there are entries and up to a multiple of 8."""
+    n, eights = 0, likely.view(np.uint64)
+    for column in range(len(row)):
+        likely[column] = not row[column] < bound  # true of NaN
+    for i in range(len(eights)):
+        if eights[i]:  # often there are none: eight columns looked at at once
+            for column in range(8 * i, 8 * i + 8):
+                columns[n] = column
+                n += likely[column]
+    return n
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _choose(row, columns, n, least, chosen):
+    """Of the first n columns, as many as `chosen [k]` has, whose entries are not below `least`, the k-th largest."""
+    k = len(chosen)
+    if n == k:
+        chosen[:] = columns[:k]
+        return
+    ties = k
+    for i in range(n):
+        ties -= not row[columns[i]] <= least  # true of NaN
+    at = 0
+    for i in range(n):
+        value = row[columns[i]]
+        if at < k and not value < least and (value != least or ties > 0):
+            ties -= value == least
+            chosen[at] = columns[i]
+            at += 1
 
 
 @njit(cache=True, nogil=True)
@@ -303,9 +333,7 @@ def _columns_by_groups(values, groups, chosen):
     """`groups`: a number between k and F; column j is in group j mod `groups`."""
     k, width = chosen.shape[1], values.shape[1]
     largest, found = np.empty(groups, values.dtype), np.empty(width, values.dtype)
-    columns = np.empty(width + 1, np.int64)
-    likely = np.zeros(-(-width // 8) * 8, np.uint8)
-    eights = likely.view(np.uint64)
+    columns, likely = np.empty(width + 1, np.int64), np.zeros(-(-width // 8) * 8, np.uint8)
     for b in range(len(values)):
         row = values[b]
         largest[:] = -np.inf
@@ -314,29 +342,11 @@ def _columns_by_groups(values, groups, chosen):
             for j in range(groups):
                 largest[j] = part[j] if part[j] > largest[j] else largest[j]
         # k entries are not below the k-th of the groups' maxima: no other entry below it is chosen.
-        bound = _largest(largest, groups, k)
-        for column in range(width):
-            likely[column] = not row[column] < bound  # true of NaN
-        n = 0
-        for i in range(len(eights)):
-            if eights[i]:  # most are not: eight columns looked at at once
-                for column in range(8 * i, 8 * i + 8):
-                    columns[n] = column
-                    n += likely[column]
+        n = _likely(row, _largest(largest, groups, k), likely, columns)
         for i in range(n):
             value = row[columns[i]]
             found[i] = value if value == value else np.inf
-        least = _largest(found, n, k)
-        ties = k
-        for i in range(n):
-            ties -= not row[columns[i]] <= least
-        at = 0
-        for i in range(n):
-            value = row[columns[i]]
-            if at < k and not value < least and (value != least or ties > 0):
-                ties -= value == least
-                chosen[b, at] = columns[i]
-                at += 1
+        _choose(row, columns, n, _largest(found, n, k), chosen[b])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

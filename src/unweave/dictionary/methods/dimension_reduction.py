@@ -48,11 +48,8 @@ class DimensionReduction(Activation):
         return (enough * torch.arange(1, ordered.shape[-1] + 1, device=ordered.device)).amax(-1, keepdim=True)
 
     def forward(self, pre: Tensor) -> Tensor:
-        u = pre.relu()
-        ordered = descending(u.detach())
-        least = ordered.gather(-1, self.kept(ordered) - 1)
-        at = (u.detach() == least).to(torch.uint8).argmax(-1, keepdim=True)
-        return leak(u, u.gather(-1, at), self.epsilon)
+        ordered = descending(pre.detach().relu())
+        return leak(pre, ordered.gather(-1, self.kept(ordered) - 1), self.epsilon)
 
     def rescale_(self, factor: float) -> None:
         self.epsilon *= factor

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from unweave.dictionary.codes import Codes, Encoded, combine, row_sum
 from unweave.dictionary.core import Coder, Method, Step, length_of_others, method
 from unweave.dictionary.kernels import pairs
-from unweave.dictionary.kernels.select import above
+from unweave.dictionary.kernels.select import positive
 from unweave.dictionary.terms import error
 
 
@@ -28,8 +28,8 @@ class Gated(Coder):
 
     def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Codes, Tensor | None]:
         affine = x, self.W_enc, self.b_gate, b_dec
-        if pairs.shorter(*affine, _open):
-            offsets, features, gate = pairs.encode(*affine, _open)
+        if pairs.shorter(*affine, positive):
+            offsets, features, gate = pairs.encode(*affine, positive)
             b_gate, b_mag, r = (v.index_select(0, features) for v in (self.b_gate, self.b_mag, self.r))
             values = ((gate - b_gate) * r.exp() + b_mag).relu()
             return Encoded(offsets, features, values, len(self.r), gate), None
@@ -52,10 +52,6 @@ class Gated(Coder):
         self.W_enc[:, features] = size * length_of_others(self.W_enc, features) * directions.T
         for b in (self.b_gate, self.b_mag, self.r):
             b[features] = 0
-
-
-def _open(gate: Tensor) -> tuple[Tensor, Tensor]:
-    return above(gate, gate.new_zeros(()))
 
 
 FIXED = ("W_dec", "b_dec", "W_skip")

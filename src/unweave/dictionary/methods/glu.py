@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
+from unweave.dictionary.codes import Codes, Encoded
 from unweave.dictionary.core import Coder, Method, length_of_others, method
+from unweave.dictionary.kernels import pairs
+from unweave.dictionary.kernels.select import positive
 from unweave.dictionary.terms import error
 from unweave.dictionary.terms import l1 as sum_of_codes
 
@@ -25,7 +30,14 @@ class GLU(Coder):
         opened = torch.addmm(self.b_gate[at] - b_dec @ gate, x, gate).sigmoid()
         return opened * torch.addmm(self.b_enc[at] - b_dec @ read, x, read)
 
-    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Codes, Tensor | None]:
+        affine = x, self.W_enc, self.b_enc, b_dec
+        if pairs.shorter(*affine, positive):  # a sigmoid is above 0: what is read is so wherever a code is
+            offsets, features, read = pairs.encode(*affine, positive)
+            there = partial(_there, offsets, features)
+            *_, gate = pairs.encode(x, self.W_gate, self.b_gate, b_dec, there, by_row=False)
+            pre = gate.sigmoid() * read
+            return Encoded(offsets, features, pre.relu(), len(self.b_enc), pre), None
         pre = self.pre(x, W_dec, b_dec)
         return pre.relu(), pre
 
@@ -45,6 +57,11 @@ class GLU(Coder):
         self.W_gate[:, features] = 0
         for b in (self.b_enc, self.b_gate):
             b[features] = 0
+
+
+def _there(offsets: Tensor, features: Tensor, pre: Tensor) -> tuple[Tensor, Tensor]:
+    """The choice that was made already."""
+    return offsets, features
 
 
 @method

@@ -15,6 +15,7 @@ from torch.autograd.function import Function
 
 from unweave.dictionary.codes import Encoded, row_sum
 from unweave.dictionary.core import Coder, Linear, Method, Pointwise, Step, Term, method
+from unweave.dictionary.kernels.jump import given_back, passed
 from unweave.dictionary.terms import error, saturating
 
 
@@ -25,13 +26,13 @@ class _Jump(Function):
     def forward(ctx: Any, pre: Tensor, theta: Tensor, bandwidth: float) -> Tensor:
         ctx.save_for_backward(pre, theta)
         ctx.bandwidth = bandwidth
-        return pre * (pre > theta)
+        return passed(pre, theta)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (g,), (pre, theta) = grads, ctx.saved_tensors
-        near = (pre - theta).abs() < ctx.bandwidth / 2
-        return g * (pre > theta), -theta / ctx.bandwidth * (near * g).sum_to_size(theta.shape), None
+        dpre, near = given_back(g, pre, theta, ctx.bandwidth / 2)
+        return dpre, -theta / ctx.bandwidth * near, None
 
 
 class _Count(Function):
@@ -46,8 +47,8 @@ class _Count(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (g,), (pre, theta) = grads, ctx.saved_tensors
-        near = (pre - theta).abs() < ctx.bandwidth / 2
-        return None, -(near * g).sum_to_size(theta.shape) / ctx.bandwidth, None
+        _, near = given_back(g, pre, theta, ctx.bandwidth / 2)
+        return None, -near / ctx.bandwidth, None
 
 
 class JumpReLU(Pointwise):

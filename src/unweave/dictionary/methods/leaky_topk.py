@@ -7,17 +7,17 @@ from torch import Tensor
 
 from unweave.dictionary.core import Activation, Method, method
 from unweave.dictionary.kernels import leak as kernels
-from unweave.dictionary.kernels.select import largest_of_rows
 from unweave.dictionary.methods.topk import of_k
 from unweave.dictionary.terms import error
 
 
-def leak(u: Tensor, least: Tensor, epsilon: Tensor | float) -> Tensor:
-    """`u [B, F]` where it is at least `least [B, 1]`, else (epsilon / least) u: nothing below leaks more than epsilon.
-
-    Where `least` is 0 there is nothing below it.
+def leak(pre: Tensor, least: Tensor, epsilon: Tensor) -> Tensor:
+    """relu of `pre [B, F]` where it is at least `least [B, 1]`, an entry of its row, else (epsilon / least) of it:
+    nothing below leaks more than epsilon. Where `least` is 0 there is nothing below it. Differentiable, in what `least`
+    is an entry of too.
     """
-    return u * torch.where(u >= least, 1.0, epsilon / least.where(least > 0, 1))
+    bound = pre.gather(-1, kernels.first_at(pre, least))
+    return kernels.leak(pre, least, epsilon / bound.where(bound > 0, 1))
 
 
 class LeakyTopK(Activation):
@@ -29,12 +29,10 @@ class LeakyTopK(Activation):
         self.register_buffer("epsilon", torch.tensor(epsilon))
 
     def forward(self, pre: Tensor) -> Tensor:
-        if self.relative and pre.device.type == "cpu":  # the same with less memory traffic
-            return kernels.leak(pre, self.k, float(self.epsilon))
-        u = pre.relu()
-        columns = largest_of_rows(u.detach(), self.k)
-        least = (u.detach() if self.relative else u).gather(-1, columns).amin(-1, keepdim=True)
-        return leak(u, least, self.epsilon * least if self.relative else self.epsilon)
+        least = kernels.kth_largest(pre, self.k)
+        return (
+            kernels.leak(pre, least, self.epsilon.expand_as(least)) if self.relative else leak(pre, least, self.epsilon)
+        )
 
     def rescale_(self, factor: float) -> None:
         if not self.relative:

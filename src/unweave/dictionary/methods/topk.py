@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from unweave.dictionary.core import Activation, AfterStep, Coder, Linear, Method, Selection, Step, method
+from unweave.dictionary.kernels.leak import kth_largest, leak
 from unweave.dictionary.kernels.select import Largest
 from unweave.dictionary.terms import error
 from unweave.schedule import grown
@@ -62,6 +63,8 @@ def annealed(k: int, share: float) -> tuple[AfterStep, ...]:
 
 
 class TopK(KLargest):
+    either = True
+
     @property
     def by_row(self) -> bool:
         return True
@@ -72,6 +75,10 @@ class TopK(KLargest):
 
     def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
         return self.choice(pre)
+
+    def forward(self, pre: Tensor) -> Tensor:
+        least = kth_largest(pre, self.passing)
+        return leak(pre, least, torch.zeros_like(least))
 
 
 @method

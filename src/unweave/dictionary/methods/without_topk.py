@@ -15,11 +15,13 @@ from unweave.dictionary.methods.topk import of_k
 from unweave.dictionary.terms import error
 
 
-def _rest(codes: Codes, k: int) -> Codes:
+def _rest(step: Step, k: int) -> Codes:
     """The codes without the k largest of each row."""
+    codes = step.codes
     if isinstance(codes, Sparse):
         return replace(codes, values=codes.values * rest_of_rows(codes.offsets, codes.values.detach(), k))
-    return codes.scatter(-1, largest_of_rows(codes.detach(), k), torch.zeros_like(codes))
+    # Of pre-activations the same as of codes, which for all their zeros are six times as slow to partition.
+    return codes.scatter(-1, largest_of_rows(step.pre().detach(), k), torch.zeros_like(codes))
 
 
 def _norms(codes: Codes, p: float) -> Tensor:
@@ -41,7 +43,7 @@ def without_topk(alpha: float = 500.0, k: int = 32, p: float = 1.0) -> Method:
         raise ValueError(f"without_topk: p must be at least 1 for a norm, not {p}")
 
     def rest(step: Step) -> Tensor:
-        return _norms(_rest(step.codes, k), p).mean() / step.dictionary.d_sae
+        return _norms(_rest(step, k), p).mean() / step.dictionary.d_sae
 
     return Method(
         source="Quaisley 2024, report 001, 'Without top-k'",
