@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.optim import optimizer
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -76,8 +75,6 @@ class _Mode(TorchDispatchMode):
 
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> TorchDispatchMode:
     """Within it there is such a device, and every training and fine-tuning is there."""
-    known = optimizer._get_fused_kernels_supported_devices()
-    monkeypatch.setattr(optimizer, "_get_fused_kernels_supported_devices", lambda: [*known, THERE.type])
     for module in ("loop", "finetune"):
         monkeypatch.setattr(f"unweave.training.{module}.device", lambda name: THERE)
     return _Mode()

@@ -169,7 +169,11 @@ def test_the_public_surface() -> None:
 
 
 def loaded_by(module: str) -> set[str]:
-    program = f"import sys, json, {module}; print(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    return {name.split(".")[0] for name in loaded_after(f"import {module}")}
+
+
+def loaded_after(program: str) -> set[str]:
+    program += "\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout))
 
@@ -190,6 +194,18 @@ def test_subjects_load_transformers_only_when_one_is_built() -> None:
 
 def test_training_loads_triton_only_on_a_gpu() -> None:
     assert "triton" not in loaded_by("unweave.training.loop")
+
+
+def test_training_does_not_load_torchs_compiler() -> None:
+    lines = [
+        "import torch",
+        "from unweave.config import RunConfig",
+        "from unweave.training.loop import Trainer",
+        "t, x = Trainer(RunConfig(method='topk(k=2)', d_sae=8), 4), torch.randn(32, 4)",
+        "t.fit_(x)",
+        "t.update(x)",
+    ]
+    assert "torch._dynamo" not in loaded_after("\n".join(lines))
 
 
 def test_a_run_is_described_by_few_settings() -> None:

@@ -13,6 +13,7 @@ from unweave.dictionary.core import Step
 from unweave.dictionary.kernels import cpu, pairs, sparse
 from unweave.dictionary.kernels.select import above, rest_of_rows
 from unweave.training.loop import Trainer
+from unweave.training.optimiser import Optimiser
 from unweave.training.properties import fitting
 
 D, F, B = 16, 64, 700  # more rows than are looked at at a time
@@ -47,7 +48,7 @@ def sparse_trainer(method: str, dtype: torch.dtype, d_out: int | None = None, **
     with torch.no_grad():
         for seed, (name, p) in enumerate(trainer.dictionary.coder.named_parameters()):
             p += 0.05 * drawn(seed, *p.shape) - (1.0 if name in ("b_enc", "b_gate") else 0.0)
-    trainer.dictionary.to(dtype)
+    trainer.optimiser = Optimiser(trainer.dictionary.to(dtype), config.training)  # it remembers in that precision too
     return trainer
 
 

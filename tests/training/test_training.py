@@ -72,8 +72,7 @@ def quadratic(optimiser: str, steps: int, lr: float) -> list[float]:
         made.zero_grad()
         (w - torch.tensor([3.0, -1.0])).square().sum().backward()
         made.step()
-    if hasattr(made, "finish"):
-        made.finish()  # type: ignore[operator]
+    made.finish()
     return w.tolist()
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from unweave.evaluation.ground_truth import LEGAL, N_LABELS, PAIRS, BoardLabels
 from unweave.evaluation.readout import Dense
+from unweave.training.optimisers import Adam
 
 # On whitened inputs all directions are learned at one pace, so that few steps are enough: seconds at D = 256.
 _STEPS, _BATCH, _LR = 1200, 512, 2e-2
@@ -55,16 +56,15 @@ def fit(x: Tensor, labels: BoardLabels, seed: int = 0) -> Probe:
     mean, whiten = _whitening(x)
     state, legal = torch.from_numpy(labels.board + 2).long() % 3, torch.from_numpy(labels.matrix[:, LEGAL]).float()
     weight, bias = torch.zeros(x.shape[1], N_LABELS, requires_grad=True), torch.zeros(N_LABELS, requires_grad=True)
-    adam = torch.optim.Adam([weight, bias], _LR, fused=True)
-    schedule = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.0, _STEPS)
-    for rows in islice(_batches(len(x), seed), _STEPS):
+    adam = Adam([weight, bias], _LR)
+    for step, rows in enumerate(islice(_batches(len(x), seed), _STEPS)):
         logits = torch.addmm(bias, (x[rows] - mean) @ whiten, weight)
         loss = F.cross_entropy(logits[:, PAIRS].unflatten(1, (3, 64)), state[rows], reduction="sum")
         loss += F.binary_cross_entropy_with_logits(logits[:, LEGAL], legal[rows], reduction="sum")
         adam.zero_grad()
         (loss / len(rows)).backward()
+        adam.lr = _LR * (1 - step / _STEPS)
         adam.step()
-        schedule.step()
     with torch.no_grad():
         folded = whiten @ weight
         return Probe(folded, bias - mean @ folded)

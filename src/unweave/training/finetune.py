@@ -19,6 +19,7 @@ from unweave.dictionary.codes import combine
 from unweave.dictionary.objective import OBJECTIVES
 from unweave.schedule import rate
 from unweave.training.device import device
+from unweave.training.optimisers import Adam
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ class Finetuner:
         self.W_dec, self.scale = nn.Parameter(rows.clone()), nn.Parameter(rows.new_ones(len(rows)))
         self.moved = nn.Parameter(torch.zeros_like(self.frozen.b_dec))  # in units of `size`
         trained = [self.W_dec, self.scale, *([self.moved] if b_dec else [])]
-        self.inner = torch.optim.Adam(trained, settings.lr, fused=True)
+        self.inner = Adam(trained, settings.lr)
         self.size, self.step = 0.0, 0
 
     @property
@@ -90,8 +91,7 @@ class Finetuner:
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss.item()} at step {self.step}: try a learning rate below {s.lr}")
         loss.backward()
-        for group in self.inner.param_groups:
-            group["lr"] = s.lr * rate(self.step, s.steps, s.steps // 20, 0.5)
+        self.inner.lr = s.lr * rate(self.step, s.steps, s.steps // 20, 0.5)
         self.inner.step()
         self.inner.zero_grad()
         self.step += 1

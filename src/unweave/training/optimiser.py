@@ -36,8 +36,7 @@ class Optimiser:
                 gradient.addcmul_((gradient * rows).sum(1, keepdim=True), rows, value=-1)
         if c.gradient_norm:
             torch.nn.utils.clip_grad_norm_(self.trained.values(), c.gradient_norm)
-        for group in self.inner.param_groups:
-            group["lr"] = c.lr * rate(step, c.steps, c.warmup, c.decay, c.shape, c.lr_end)
+        self.inner.lr = c.lr * rate(step, c.steps, c.warmup, c.decay, c.shape, c.lr_end)
         self.inner.step()
         self.inner.zero_grad()
         self._normalise()
@@ -45,9 +44,8 @@ class Optimiser:
     @torch.no_grad()
     def finish(self) -> None:
         """After the last step: where an optimiser keeps other weights than it trains, those."""
-        if hasattr(self.inner, "finish"):
-            self.inner.finish()  # type: ignore[operator]
-            self._normalise()
+        self.inner.finish()
+        self._normalise()
 
     def _normalise(self) -> None:
         W, kept = self.dictionary.W_dec, self.config.decoder_norm
@@ -67,11 +65,7 @@ class Optimiser:
                     kept[at] = parameter[at] if name in ("x", "z") else 0
 
     def state(self) -> dict[str, Tensor]:
-        """Every tensor that it remembers, by name; the tensors themselves. Made now if the first step is to come."""
-        held = {}
-        for name, p in self.trained.items():
-            if not self.inner.state[p]:  # torch's Adam makes its own at the first step
-                moments = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
-                self.inner.state[p] = {"step": torch.zeros((), device=p.device), **moments}
-            held |= {f"{name}.{key}": tensor for key, tensor in self.inner.state[p].items()}
-        return held
+        """Every tensor that it remembers, by name; the tensors themselves."""
+        return {
+            f"{name}.{key}": tensor for name, p in self.trained.items() for key, tensor in self.inner.state[p].items()
+        }
