@@ -2,7 +2,7 @@
 
     python benchmarks/backends.py
     python benchmarks/backends.py --agree      # what 5,000 steps learn by the reference and by "auto", three seeds each
-    python benchmarks/backends.py --nominate   # of how many rows the choice by bfloat16 is not certain
+    python benchmarks/backends.py --nominate   # of how many rows the choice by bounds is not certain
 
 Steps alternate between the backends; times are of this process on the processor (its kernels' threads too), of which
 there is one but in the last table, which has wall-clock time and wants an idle machine. `product` is the encoder's
@@ -15,6 +15,7 @@ import argparse
 import statistics
 import time
 from dataclasses import replace
+from itertools import product
 
 import torch
 from drivers.floor import hold_density, product_ms
@@ -25,9 +26,9 @@ from unweave.activations.batches import of_rows
 from unweave.activations.corpus import of_games
 from unweave.config import RunConfig, override
 from unweave.dictionary.codes import mean_l0
-from unweave.dictionary.kernels import cpu, cpu_bf16, pairs, sparse
+from unweave.dictionary.kernels import cpu, cpu_bf16, cpu_int16, pairs, sparse
+from unweave.dictionary.kernels.nominate import nominated
 from unweave.othello import games
-from unweave.precision import has_bfloat16
 from unweave.subject import load
 from unweave.training.loop import Trainer
 
@@ -55,9 +56,9 @@ def trainer_of(method: str, x: Tensor, density: float | None, backend: str = "au
 def steps(x: Tensor, rounds: int) -> None:
     """Whatever their share, pairs are worked on as pairs: where dense products are faster is seen by that."""
     cpu.SHARE = sparse.SHARE = 1.0
-    names = [name for name in pairs.BACKENDS if name != "cpu_bf16" or has_bfloat16(torch.device("cpu"))]
-    product = product_ms(x, F)
-    print(f"\nD {D}, F {F}, B {B}, one thread; encoder's product {product:.0f} ms; ms a step (of the product)")
+    names = [name for name in pairs.BACKENDS if _possible(name)]
+    floor = product_ms(x, F)
+    print(f"\nD {D}, F {F}, B {B}, one thread; encoder's product {floor:.0f} ms; ms a step (of the product)")
     print(f"{'':24}" + "".join(f"{name:>16}" for name in names))
     for method, density in WORKS:
         by = {name: trainer_of(method, x, density, name) for name in names}
@@ -69,7 +70,15 @@ def steps(x: Tensor, rounds: int) -> None:
                 took[name].append(1000 * (time.process_time() - began))
         title = method + (f" {density:.0%} active" if density else "")
         middle = {name: statistics.median(times[1:]) for name, times in took.items()}  # the first warms up
-        print(f"{title:24}" + "".join(f"{ms:9.0f} ({ms / product:4.2f})" for ms in middle.values()), flush=True)
+        print(f"{title:24}" + "".join(f"{ms:9.0f} ({ms / floor:4.2f})" for ms in middle.values()), flush=True)
+
+
+def _possible(backend: str) -> bool:
+    try:
+        pairs.check(backend, torch.device("cpu"))
+    except ValueError:
+        return False
+    return True
 
 
 def on_threads(x: Tensor, rounds: int) -> None:
@@ -110,7 +119,7 @@ def nomination(rounds: int) -> None:
         for split, n in (("train", 1000), ("test", 100))
     )
     print(f"\n{len(held_out):,} rows of {site} of OthelloGPT, topk(k={K}): computed in full after so many steps")
-    for d_sae in (1024, 4096):
+    for d_sae, by in product((1024, 4096), (cpu_bf16, cpu_int16)):
         config = override(RunConfig(method=f"topk(k={K})", d_sae=d_sae), {"training.lr": 1e-3})
         trainer = Trainer(config, x.shape[1])
         trainer.fit_(x)
@@ -120,10 +129,10 @@ def nomination(rounds: int) -> None:
                 d, own = trainer.dictionary, trainer.dictionary.input(held_out)
                 with torch.no_grad():
                     shift = d.coder.b_enc - d.b_dec @ d.coder.W_enc
-                    certain = cpu_bf16.nominated(own, d.coder.W_enc, shift, K)[2]
+                    certain = nominated(own, by.Bounds(d.coder.W_enc.detach(), shift), K)[2]
                 told.append(f"{step}: {1 - certain.float().mean():.2%}")
             trainer.update(x[(1024 * step) % (len(x) - 1024) :][:1024])
-        print(f"F {d_sae:5}   " + "   ".join(told), flush=True)
+        print(f"F {d_sae:5}   {by.__name__.rpartition('.')[2]:9}   " + "   ".join(told), flush=True)
 
 
 def _learnt(method: str, backend: str, seed: int, x: Tensor, held_out: Tensor, n_steps: int) -> tuple[float, float]:

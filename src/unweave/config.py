@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 DECODER_NORMS = ("unit", "bounded", "free")
 DEVICES = re.compile(r"cpu|cuda(:\d+)?")
-BACKENDS = ("auto", "reference", "sparse", "cpu", "cpu_bf16", "cuda")
+BACKENDS = ("auto", "reference", "sparse", "cpu", "cpu_bf16", "cpu_int16", "cuda")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,13 +15,12 @@ from unweave import threads
 from unweave.config import BACKENDS, RunConfig, override
 from unweave.dictionary.codes import Sparse, dense, row_sum
 from unweave.dictionary.core import Dictionary, Linear
-from unweave.dictionary.kernels import cpu, cpu_bf16, pairs
+from unweave.dictionary.kernels import cpu, pairs
 from unweave.dictionary.kernels.jump import given_back, passed
 from unweave.dictionary.kernels.leak import first_at, kth_largest, leak
 from unweave.dictionary.kernels.leak import plainly as on_any_device
 from unweave.dictionary.kernels.pursuit import plainly, pursue
 from unweave.dictionary.kernels.select import (
-    Largest,
     LargestOfAll,
     at_least,
     descending,
@@ -291,33 +290,3 @@ def test_pursuit_takes_the_first_of_equals_and_passes_nan_on(x: Tensor) -> None:
 
 def test_a_config_knows_the_backends_that_there_are() -> None:
     assert ("auto", *pairs.BACKENDS, "cuda") == BACKENDS
-
-
-@given(st.integers(0, 10**6), st.integers(1, 9), st.sampled_from([0.0, 1.0, 30.0]), st.sampled_from([0.0, 5.0]))
-def test_what_is_nominated_with_certainty_is_the_largest(seed: int, k: int, bias: float, offset: float) -> None:
-    """Also where biases are far larger than products, or products cancel."""
-    g = torch.Generator().manual_seed(seed)
-    x, W = torch.randn(40, 12, generator=g) + offset, torch.randn(12, 90, generator=g)
-    shift = bias * torch.randn(90, generator=g)
-    columns, values, certain = cpu_bf16.nominated(x, W, shift, k)
-    exact = x.double() @ W.double() + shift.double()
-    least = exact.topk(k, dim=1).values[:, -1:]
-    chosen = exact.gather(1, columns)
-    assert bool((chosen >= least - 1e-4)[certain].all())
-    torch.testing.assert_close(values.double(), chosen, atol=1e-4, rtol=1e-5)
-
-
-def test_nominated_or_not_the_codes_are_the_same_and_most_rows_are_certain() -> None:
-    g = torch.Generator().manual_seed(0)
-    x, W, shift = torch.randn(2000, 64, generator=g), torch.randn(64, 2048, generator=g), torch.randn(2048, generator=g)
-    ours = cpu_bf16.entries(x, W, shift, Largest(16), True)
-    plain = cpu.entries(x, W, shift, Largest(16), True)
-    assert torch.equal(ours[1], plain[1])
-    torch.testing.assert_close(ours[2], plain[2])
-    assert 0.9 < cpu_bf16.nominated(x, W, shift, 16)[2].float().mean() <= 1
-
-
-def test_rows_of_equal_entries_are_not_certain_and_the_first_are_taken() -> None:
-    x, W, shift = torch.ones(3, 4), torch.ones(4, 60), torch.zeros(60)
-    assert not cpu_bf16.nominated(x, W, shift, 5)[2].any()
-    assert cpu_bf16.entries(x, W, shift, Largest(5), True)[1].tolist() == 3 * [0, 1, 2, 3, 4]

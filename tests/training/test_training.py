@@ -241,5 +241,9 @@ def test_a_backend_that_the_processor_is_not_made_for_is_refused(monkeypatch: py
         Trainer(config, 4)
     monkeypatch.setattr(pairs, "has_bfloat16", lambda device: True)
     assert Trainer(config, 4).step == 0
+    config = override(config, {"training.backend": "cpu_int16"})
+    monkeypatch.setattr(pairs.cpu_int16, "possible", lambda: False)
+    with pytest.raises(ValueError, match="with AVX2"):
+        Trainer(config, 4)
     with pytest.raises(ValueError, match="cuda is not for tensors on cpu"):
         Trainer(override(config, {"training.backend": "cuda"}), 4)

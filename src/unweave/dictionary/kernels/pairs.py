@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import Function
 
-from unweave.dictionary.kernels import cpu, cpu_bf16, has_triton, reference, sparse
+from unweave.dictionary.kernels import cpu, cpu_bf16, cpu_int16, has_triton, reference, sparse
 from unweave.dictionary.kernels.select import Largest
 from unweave.precision import has_bfloat16
 
@@ -48,7 +48,7 @@ class Backend(Protocol):
     def by_feature(offsets: Tensor, features: Tensor, weights: Tensor, d_sae: int) -> tuple[Tensor, Tensor, Tensor]: ...
 
 
-BACKENDS = {"reference": None, "sparse": sparse, "cpu": cpu, "cpu_bf16": cpu_bf16}
+BACKENDS = {"reference": None, "sparse": sparse, "cpu": cpu, "cpu_bf16": cpu_bf16, "cpu_int16": cpu_int16}
 """By name those that run anywhere, but "cuda"; None where there are no pairs, but dense products."""
 
 _PROBE = 64  # rows that tell how many pairs there are
@@ -69,7 +69,7 @@ def backend(name: str) -> Iterator[None]:
 
 def check(name: str, device: torch.device) -> None:
     """Raises ValueError for a backend that tensors on that device, or this machine, cannot have."""
-    of = {"cpu": "cpu", "cpu_bf16": "cpu", "cuda": "cuda"}.get(name, device.type)
+    of = {"cpu": "cpu", "cpu_bf16": "cpu", "cpu_int16": "cpu", "cuda": "cuda"}.get(name, device.type)
     if of != device.type:
         raise ValueError(f'the backend {name} is not for tensors on {device}: leave training.backend at "auto"')
     if name == "cuda" and not has_triton():
@@ -79,6 +79,11 @@ def check(name: str, device: torch.device) -> None:
             "the backend cpu_bf16 needs a processor with units for bfloat16 (AVX512_BF16), and this one has none: "
             'leave training.backend at "auto"'
         )
+    if name == "cpu_int16" and not cpu_int16.possible():
+        raise ValueError(
+            "the backend cpu_int16 is for processors with AVX2 and without AVX512, and this one is another: "
+            'leave training.backend at "auto"'
+        )
 
 
 def backend_for(x: Tensor) -> Backend | None:
@@ -86,7 +91,9 @@ def backend_for(x: Tensor) -> Backend | None:
     name = _asked.get()
     if name == "auto":
         name = x.device.type if x.dtype in (torch.float32, torch.float64) else "sparse"
-        if not (name == "cpu" or (name == "cuda" and has_triton())):
+        if name == "cpu" and cpu_int16.possible():
+            name = "cpu_int16"
+        elif not (name == "cpu" or (name == "cuda" and has_triton())):
             name = "sparse"
     if name == "cuda":  # only now: triton is there for GPUs alone
         from unweave.dictionary.kernels import cuda
