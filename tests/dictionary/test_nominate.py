@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unweave.dictionary.kernels import cpu, cpu_bf16, cpu_int16
 from unweave.dictionary.kernels.nominate import Bounds, nominated
-from unweave.dictionary.kernels.select import Largest
+from unweave.dictionary.kernels.select import Largest, LargestOfAll
 from unweave.threads import on
 
 KINDS = pytest.mark.parametrize("kind", [cpu_bf16.Bounds, cpu_int16.Bounds])
@@ -76,6 +76,28 @@ def test_nominated_or_not_the_codes_are_the_same_and_most_rows_are_certain(by, s
     assert torch.equal(ours[1], plain[1])
     torch.testing.assert_close(ours[2], plain[2])
     assert sure < nominated(x, by.Bounds(W, shift), 16)[2].float().mean() <= 1
+
+
+@pytest.mark.parametrize("by", [cpu_bf16, cpu_int16])
+@pytest.mark.parametrize("noticed", [False, True])
+def test_of_a_whole_batch_the_same_are_the_largest(by, noticed: bool) -> None:
+    x, W, shift = drawn(0, 1500, 33, 700)
+    if noticed:
+        x[77, 5] = math.nan
+    ours, plain = by.entries(x, W, shift, LargestOfAll(5), False), cpu.entries(x, W, shift, LargestOfAll(5), False)
+    assert len(plain[1]) == 7500
+    assert torch.equal(ours[0], plain[0])
+    assert torch.equal(ours[1], plain[1])
+    torch.testing.assert_close(ours[2], plain[2], equal_nan=True)
+
+
+@pytest.mark.parametrize("by", [cpu_bf16, cpu_int16])
+def test_of_a_batch_in_which_too_few_are_above_0_all_those_are(by) -> None:
+    x, W, shift = drawn(0, 1500, 33, 700)
+    ours = by.entries(x, W, shift - 15, LargestOfAll(5), False)
+    plain = cpu.entries(x, W, shift - 15, LargestOfAll(5), False)
+    assert 0 < len(plain[1]) < 7500
+    assert torch.equal(ours[1], plain[1])
 
 
 @pytest.mark.parametrize("by", [cpu_bf16, cpu_int16])

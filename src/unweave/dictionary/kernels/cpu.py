@@ -39,10 +39,10 @@ def entries(
     pre-activations are never all there at once; but where it looks at all of them (not by_row) and not for the
     largest alone, they must be."""
     if by_row:
-        return _in_turn(x, W, shift, select)
+        return _chosen(x, W, shift, select)
     if isinstance(select, LargestOfAll) and len(x) > _ROWS:
-        bound = select.bound(torch.addmm(shift, x[:: max(1, len(x) // _PROBE)], W))
-        found = select.among(*_in_turn(x, W, shift, lambda pre: at_least(pre, bound)))
+        bound = select.bound(some(x, W, shift))
+        found = select.among(*_chosen(x, W, shift, lambda pre: at_least(pre, bound)))
         if found is not None:
             return found
     pre = x.new_empty(len(x), W.shape[1])
@@ -51,19 +51,38 @@ def entries(
     return offsets, features, _gathered(offsets, features, pre)
 
 
-def _in_turn(
+def some(x: Tensor, W: Tensor, shift: Tensor) -> Tensor:
+    """`[b, F]`: the pre-activations of a few rows, from everywhere among them."""
+    return torch.addmm(shift, x[:: max(1, len(x) // _PROBE)], W)
+
+
+def _chosen(
     x: Tensor, W: Tensor, shift: Tensor, select: Callable[[Tensor], tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    found, free = [(x.new_empty(0),) * 3] * -(-len(x) // _ROWS), []  # memory that no thread uses at the moment
+    free: list[Tensor] = []  # memory that no thread uses at the moment
 
-    def part(start: int, stop: int) -> None:
+    def part(start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
         buffer = free.pop() if free else x.new_empty(min(_ROWS, len(x)), W.shape[1])
         pre = torch.addmm(shift, x[start:stop], W, out=buffer[: stop - start])
         offsets, features = select(pre)
-        found[start // _ROWS] = offsets.diff(), features, _gathered(offsets, features, pre)
+        found = offsets.diff(), features, _gathered(offsets, features, pre)
         free.append(buffer)
+        return found
 
-    in_parts(len(x), _ROWS, part)
+    return in_turn(x, _ROWS, part)
+
+
+def in_turn(
+    x: Tensor, rows: int, part: Callable[[int, int], tuple[Tensor, Tensor, Tensor]]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Offsets, features and entries of all rows of `x`, from how many each row has, features and entries of `rows` of
+    them at a time, from `start` to before `stop`."""
+    found = [(x.new_empty(0),) * 3] * -(-len(x) // rows)
+
+    def kept(start: int, stop: int) -> None:
+        found[start // rows] = part(start, stop)
+
+    in_parts(len(x), rows, kept)
     counts, features, values = (torch.cat(each) for each in zip(*found, strict=True))
     return torch.nn.functional.pad(counts.cumsum(0), (1, 0)), features, values
 

@@ -1,4 +1,4 @@
-"""As `cpu`, with bounds of the k largest by integers of 16 bits, of which AVX2 multiplies twice as many at once as of
+"""As `cpu`, with bounds of the largest by integers of 16 bits, of which AVX2 multiplies twice as many at once as of
 floats: for processors without wider registers than it has.
 
 The floor is half of torch's product; it takes 0.55 to 0.65 of it. Before that W is rounded and dealt out anew, 3 ns an
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from unweave.dictionary.kernels import cpu, nominate
 from unweave.dictionary.kernels.cpu import SHARE, by_feature, column_sums, dots, sums
-from unweave.dictionary.kernels.select import Largest
+from unweave.dictionary.kernels.select import Largest, LargestOfAll
 from unweave.threads import in_parts
 
 __all__ = ["EXTRA", "SHARE", "Bounds", "by_feature", "column_sums", "dots", "entries", "possible", "sums"]
@@ -58,7 +58,7 @@ def entries(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `cpu.entries`."""
     rows, columns, per = LEAST.values()
-    few = isinstance(select, Largest) and per * select.k <= W.shape[1]
+    few = isinstance(select, Largest | LargestOfAll) and per * select.k <= W.shape[1]
     if not few or len(x) < rows or W.numel() < columns:
         return cpu.entries(x, W, shift, select, by_row)
     return nominate.entries(x, W, shift, select, by_row, Bounds)

@@ -1,9 +1,10 @@
-"""The k largest pre-activations of each row by bounds that cost less than they do.
+"""The largest pre-activations, of each row or of all, by bounds that cost less than they do.
 
-Bounds say of nearly all that they are not among them; of k and a few more, those with the highest bounds, the
-pre-activations are computed in full. The k largest of these are the k largest of all wherever the k-th is above the
-bounds of what was left out; rows of which that is not so are computed in full. So the codes are those of `cpu`, but for
-rounding and for entries as near to one another as that. Shapes: B rows, D width, F columns.
+Bounds say of nearly all that they are not among them. Of each row k and a few more, those with the highest bounds, are
+computed in full: the k largest of these are the k largest of all wherever the k-th is above the bounds of what was left
+out, and rows of which that is not so are computed in full. Of a batch, what has a bound that is not below what all
+chosen ones are. So the codes are those of `cpu`, but for rounding and for entries as near to one another as that.
+Shapes: B rows, D width, F columns.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from unweave.dictionary.kernels import cpu
-from unweave.dictionary.kernels.select import Largest, largest_of_rows
+from unweave.dictionary.kernels.select import Largest, LargestOfAll, at_least, largest_of_rows
 from unweave.threads import in_parts
 
 _ROWS = 240  # at a time: whole tiles of bounds by integers, whose other side stays in the second-level cache
@@ -43,15 +44,19 @@ def entries(
     by_row: bool,
     kind: type[Bounds],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `cpu.entries`; with bounds of that kind where the k largest of rows are chosen, in float32."""
-    if not isinstance(select, Largest) or select.k + kind.extra >= W.shape[1] or x.dtype != torch.float32:
-        return cpu.entries(x, W, shift, select, by_row)
-    columns, values, certain = nominated(x, kind(W, shift), select.k)
-    if not certain.all():
-        again = (~certain).nonzero()[:, 0]
-        _, features, found = cpu.entries(x[again], W, shift, select, by_row)
-        columns[again], values[again] = features.view(-1, select.k), found.view(-1, select.k)
-    return torch.arange(0, columns.numel() + 1, select.k), columns.flatten(), values.flatten()
+    """As `cpu.entries`; with bounds of that kind where the largest are chosen, in float32."""
+    if isinstance(select, LargestOfAll) and x.dtype == torch.float32:
+        found = select.among(*not_below(x, kind(W, shift), select.bound(cpu.some(x, W, shift))))
+        if found is not None:
+            return found
+    if isinstance(select, Largest) and x.dtype == torch.float32 and select.k + kind.extra < W.shape[1]:
+        columns, values, certain = nominated(x, kind(W, shift), select.k)
+        if not certain.all():
+            again = (~certain).nonzero()[:, 0]
+            _, features, exact = cpu.entries(x[again], W, shift, select, by_row)
+            columns[again], values[again] = features.view(-1, select.k), exact.view(-1, select.k)
+        return torch.arange(0, columns.numel() + 1, select.k), columns.flatten(), values.flatten()
+    return cpu.entries(x, W, shift, select, by_row)
 
 
 def nominated(x: Tensor, bounds: Bounds, k: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,12 +70,25 @@ def nominated(x: Tensor, bounds: Bounds, k: int) -> tuple[Tensor, Tensor, Tensor
         above = bounds.above(own)
         candidates = largest_of_rows(above, many)
         offsets = torch.arange(0, candidates.numel() + 1, many)
-        exact = (
-            cpu.dots(offsets, candidates.flatten(), own, bounds.table).view_as(candidates) + bounds.shift[candidates]
-        )
+        products = cpu.dots(offsets, candidates.flatten(), own, bounds.table)
+        exact = products.view_as(candidates) + bounds.shift[candidates]
         best = largest_of_rows(exact, k)
         columns[start:stop], values[start:stop] = candidates.gather(1, best), exact.gather(1, best)
         certain[start:stop] = values[start:stop].amin(1) > above.gather(1, candidates).amin(1)
 
     in_parts(len(x), _ROWS, part)
     return columns, values, certain
+
+
+def not_below(x: Tensor, bounds: Bounds, least: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The entries that are not below the finite scalar `least`, row by row: offsets `[B + 1] int64`, columns `[n]`,
+    the entries `[n]`."""
+
+    def part(start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
+        own = x[start:stop]
+        offsets, columns = at_least(bounds.above(own), least)
+        exact = cpu.dots(offsets, columns, own, bounds.table) + bounds.shift[columns]
+        kept = (~(exact < least)).nonzero()[:, 0]  # with NaN
+        return torch.searchsorted(kept, offsets).diff(), columns[kept], exact[kept]
+
+    return cpu.in_turn(x, _ROWS, part)
