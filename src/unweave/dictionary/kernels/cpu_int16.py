@@ -31,7 +31,8 @@ from unweave.threads import in_parts
 __all__ = ["EXTRA", "SHARE", "Bounds", "by_feature", "column_sums", "dots", "entries", "possible", "sums"]
 
 EXTRA = 8
-"""Candidates beyond k: with as many, hardly a row is not certain."""
+"""Candidates beyond k: with as many, all rows are certain but one in a hundred at most
+(`python benchmarks/backends.py --nominate`)."""
 
 ROWS, VECTORS, LANES = 6, 2, 8
 """A tile of the product: as many sums as the processor's 16 registers hold beside what is multiplied."""
