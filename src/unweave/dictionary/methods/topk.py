@@ -77,6 +77,7 @@ class TopK(KLargest):
         return self.choice(pre)
 
     def forward(self, pre: Tensor) -> Tensor:
+        """Dense codes; of equal entries at the k-th place all pass."""
         least = kth_largest(pre, self.passing)
         return leak(pre, least, torch.zeros_like(least))
 
