@@ -38,6 +38,7 @@ from unweave.othello import games, labels
 from unweave.runs import Run
 from unweave.subject import GPT
 from unweave.subject.sites import parse
+from unweave.threads import side_by_side
 
 
 class Clock:
@@ -169,8 +170,9 @@ def both(run: Run, n: int) -> Controls:
 def alone(run: Run, n: int) -> None:
     """What of an evaluation is about the dictionary."""
     found, dictionary = both(run, n).context, run.dictionary()
-    own.own_scores(dictionary, found)
-    own.pre_activation_scores(dictionary, found)
+    found.prepare()
+    scores = own.own_scores, own.pre_activation_scores
+    side_by_side([functools.partial(each, dictionary, found) for each in scores])
 
 
 def seconds(work: Callable[[], object]) -> tuple[float, float]:
@@ -196,6 +198,7 @@ def main() -> None:
         (run,) = runs.train({Path(folder) / "run": config})
         evaluate.evaluate(run, both(run, 20))  # kernels compiled, or read from the cache
         torch.set_num_threads(asked.threads)
+        several_alone = seconds(lambda: alone(run, asked.games))
         several = seconds(lambda: evaluate.evaluate(run, both(run, asked.games)))
         torch.set_num_threads(1)
         clock = watched()
@@ -211,7 +214,7 @@ def main() -> None:
     print(f"{'all else':36}{rest[0]:8.2f}{rest[1]:15.2f}")
     print(f"{'all, on one thread':36}{of_alone[0]:8.2f}{of_all[0]:15.2f}{sum(floor.values()):16.2f}")
     print(f"of the wall, on one thread: {of_alone[1]:.1f} and {of_all[1]:.1f} s")
-    print(f"all, on {asked.threads} threads: {several[0]:.1f} s of the processor, {several[1]:.1f} s of the wall")
+    print(f"of the wall, on {asked.threads} threads: {several_alone[1]:.1f} and {several[1]:.1f} s")
 
 
 if __name__ == "__main__":
