@@ -17,13 +17,14 @@ from unweave.dictionary.codes import Sparse, dense, row_sum
 from unweave.dictionary.core import Dictionary, Linear
 from unweave.dictionary.kernels import cpu, pairs
 from unweave.dictionary.kernels.jump import given_back, passed
-from unweave.dictionary.kernels.leak import first_at, kth_largest, leak
+from unweave.dictionary.kernels.leak import first_at, leak
 from unweave.dictionary.kernels.leak import plainly as on_any_device
 from unweave.dictionary.kernels.pursuit import plainly, pursue
 from unweave.dictionary.kernels.select import (
     LargestOfAll,
     at_least,
     descending,
+    kth_largest,
     largest_of_all,
     largest_of_groups,
     largest_of_rows,
@@ -229,7 +230,7 @@ def test_descending_equals_torchs_sort(seed: int, rows: int, columns: int) -> No
 def test_leak_equals_torchs_operators_and_so_do_its_gradients(seed: int, k: int, share: float) -> None:
     draw = torch.Generator().manual_seed(seed)
     pre = torch.randn(7, 9, generator=draw, dtype=torch.float64).round(decimals=1).requires_grad_()
-    least, shares = kth_largest(pre, k), (share * torch.rand(7, 1, generator=draw).double()).requires_grad_()
+    least, shares = kth_largest(pre.detach(), k), (share * torch.rand(7, 1, generator=draw).double()).requires_grad_()
     assert torch.equal(least, pre.detach().topk(k, dim=1).values[:, -1:])
     plain, found = (scaled(pre, least, shares) for scaled in (on_any_device, leak))
     assert torch.equal(found, plain)

@@ -8,10 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from unweave.config import RunConfig, override
+from unweave.dictionary.encoder import ENCODERS
 from unweave.dictionary.kernels import cpu, cpu_bf16, cpu_int16
 from unweave.dictionary.kernels.nominate import Bounds, nominated
 from unweave.dictionary.kernels.select import Largest, LargestOfAll
 from unweave.threads import on
+from unweave.training.loop import Trainer
 
 KINDS = pytest.mark.parametrize("kind", [cpu_bf16.Bounds, cpu_int16.Bounds])
 
@@ -19,7 +22,8 @@ KINDS = pytest.mark.parametrize("kind", [cpu_bf16.Bounds, cpu_int16.Bounds])
 @pytest.fixture(autouse=True)
 def however_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds are used where they gain nothing, too."""
-    monkeypatch.setattr(cpu_int16, "LEAST", dict.fromkeys(cpu_int16.LEAST, 0))
+    for least in ("LEAST_ROWS", "LEAST_ENTRIES", "LEAST_SPREAD"):
+        monkeypatch.setattr(cpu_int16, least, 0)
 
 
 def drawn(seed: int, b: int, d: int, f: int, size: float = 1.0, offset: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
@@ -138,3 +142,24 @@ def test_codes_do_not_depend_on_the_number_of_threads(threads: int) -> None:
     with on(threads):
         found = cpu_int16.entries(x, W, shift, Largest(5), True)
     assert all(torch.equal(a, b) for a, b in zip(found, cpu_int16.entries(x, W, shift, Largest(5), True), strict=True))
+
+
+@pytest.mark.parametrize("method", ["topk(k=3)", "batch_topk(k=3)"])
+@pytest.mark.parametrize("encoder", list(ENCODERS))
+def test_a_training_learns_by_bounds_what_it_learns_without(
+    method: str, encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where what is encoded has a gradient of its own."""
+
+    monkeypatch.setattr(cpu_int16, "possible", lambda: True)
+
+    def learnt(by: str) -> dict[str, Tensor]:
+        config = RunConfig(method=method, d_sae=200, encoder=encoder, revive="none()")
+        trainer = Trainer(override(config, {"training.backend": by, "training.steps": 5}), 12)
+        x = drawn(0, 700, 12, 1)[0]
+        trainer.fit_(x)
+        for _ in range(5):
+            trainer.update(x)
+        return trainer.dictionary.state_dict()
+
+    torch.testing.assert_close(learnt("cpu_int16"), learnt("cpu"), rtol=1e-3, atol=1e-4)

@@ -97,7 +97,7 @@ def sums(offsets: Tensor, sources: Tensor, weights: Tensor, table: Tensor) -> Te
     """`[len(offsets) - 1, D]`: row i is the sum of `table[sources[p]]` times `weights[p]` over
     offsets[i] <= p < offsets[i + 1]."""
     out = table.new_empty(len(offsets) - 1, table.shape[1])
-    at, of, by, rows, to = _arrays(offsets, sources, weights, table, out)
+    at, of, by, rows, to = arrays(offsets, sources, weights, table, out)
     tile = _tile(len(sources), len(out), table)
     in_parts(len(out), _PART, lambda start, stop: _weighted_sums(start, stop, tile, at, of, by, rows, to))
     return out
@@ -106,7 +106,7 @@ def sums(offsets: Tensor, sources: Tensor, weights: Tensor, table: Tensor) -> Te
 def column_sums(offsets: Tensor, sources: Tensor, weights: Tensor, table: Tensor) -> Tensor:
     """The same as columns: `[D, len(offsets) - 1]`."""
     out = table.new_empty(table.shape[1], len(offsets) - 1)
-    at, of, by, rows, to = _arrays(offsets, sources, weights, table, out)
+    at, of, by, rows, to = arrays(offsets, sources, weights, table, out)
     tile = _tile(len(sources), out.shape[1], table)
     in_parts(out.shape[1], _PART, lambda start, stop: _weighted_column_sums(start, stop, tile, at, of, by, rows, to))
     return out
@@ -115,7 +115,7 @@ def column_sums(offsets: Tensor, sources: Tensor, weights: Tensor, table: Tensor
 def dots(offsets: Tensor, features: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """`[n]`: of each pair, its row of `left [B, D]` times its feature's of `right [F, D]`."""
     out = left.new_empty(len(features))
-    at, of, a, b, to = _arrays(offsets, features, left, right, out)
+    at, of, a, b, to = arrays(offsets, features, left, right, out)
     tile = _tile(len(features), len(left), right)
     in_parts(len(left), _PART, lambda start, stop: _dots(start, stop, tile, at, of, a, b, to))
     return out
@@ -126,7 +126,7 @@ def by_feature(offsets: Tensor, features: Tensor, weights: Tensor, d_sae: int) -
     starts = torch.zeros(d_sae + 1, dtype=torch.int64)
     torch.cumsum(torch.bincount(features, minlength=d_sae), 0, out=starts[1:])
     rows, ordered = torch.empty_like(features), torch.empty_like(weights)
-    _transpose(*_arrays(offsets, features, weights, starts[:-1].clone(), rows, ordered))
+    _transpose(*arrays(offsets, features, weights, starts[:-1].clone(), rows, ordered))
     return starts, rows, ordered
 
 
@@ -136,7 +136,7 @@ def _tile(pairs: int, rows: int, table: Tensor) -> int:
     return few if pairs * few >= _WORTH * rows * len(table) else len(table)
 
 
-def _arrays(*tensors: Tensor) -> list[np.ndarray]:
+def arrays(*tensors: Tensor) -> list[np.ndarray]:
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 

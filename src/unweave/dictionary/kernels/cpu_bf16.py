@@ -13,11 +13,7 @@ from torch import Tensor
 from unweave.dictionary.kernels import nominate
 from unweave.dictionary.kernels.cpu import SHARE, by_feature, column_sums, dots, sums
 
-__all__ = ["EXTRA", "SHARE", "Bounds", "by_feature", "column_sums", "dots", "entries", "sums"]
-
-EXTRA = 32
-"""Candidates beyond k: with as many, all rows are certain but one to four in a hundred
-(`python benchmarks/backends.py --nominate`)."""
+__all__ = ["SHARE", "Bounds", "by_feature", "column_sums", "dots", "entries", "sums"]
 
 _ROUNDING = 2.0**-8  # of a number to bfloat16, relative
 
@@ -26,7 +22,7 @@ class Bounds(nominate.Bounds):
     """For x', w' rounded to bfloat16, |x w - x' w'| <= |x - x'| |w| + |x'| |w - w'| (Cauchy and Schwarz); a sum of D
     products rounds by at most D times the precision's unit of |x'| |w'|, and the result to bfloat16 once more."""
 
-    extra = EXTRA
+    extra = 32  # all rows are certain but one to four in a hundred (`python benchmarks/backends.py --nominate`)
 
     def __init__(self, W: Tensor, shift: Tensor) -> None:
         super().__init__(W, shift)

@@ -28,11 +28,7 @@ from unweave.dictionary.kernels.cpu import SHARE, by_feature, column_sums, dots,
 from unweave.dictionary.kernels.select import Largest, LargestOfAll
 from unweave.threads import in_parts
 
-__all__ = ["EXTRA", "SHARE", "Bounds", "by_feature", "column_sums", "dots", "entries", "possible", "sums"]
-
-EXTRA = 8
-"""Candidates beyond k: with as many, all rows are certain but one in a hundred at most
-(`python benchmarks/backends.py --nominate`)."""
+__all__ = ["SHARE", "Bounds", "by_feature", "column_sums", "dots", "entries", "possible", "sums"]
 
 ROWS, VECTORS, LANES = 6, 2, 8
 """A tile of the product: as many sums as the processor's 16 registers hold beside what is multiplied."""
@@ -49,18 +45,17 @@ def possible() -> bool:
     return bool(features.get("avx2")) and not features.get("avx512f")
 
 
-LEAST = {"rows": 1024, "entries": 1 << 20, "columns for one of the k": 64}
-"""Below these, of x, W and W, `cpu` is as fast. A choice took 0.95 of its time among 4,096 columns of 256 for 1,024
-rows, 0.85 among 4,096 of 512 for 4,096 rows, 0.75 among 8,192 of 768 for 2,048 rows."""
+LEAST_ROWS, LEAST_ENTRIES, LEAST_SPREAD = 1024, 1 << 20, 64
+"""Of x, of W, and columns of W for each that is chosen: below these `cpu` is as fast. A choice took 0.95 of its time
+among 4,096 columns of 256 for 1,024 rows, 0.85 among 4,096 of 512 for 4,096, 0.75 among 8,192 of 768 for 2,048."""
 
 
 def entries(
     x: Tensor, W: Tensor, shift: Tensor, select: Callable[[Tensor], tuple[Tensor, Tensor]], by_row: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `cpu.entries`."""
-    rows, columns, per = LEAST.values()
-    few = isinstance(select, Largest | LargestOfAll) and per * select.k <= W.shape[1]
-    if not few or len(x) < rows or W.numel() < columns:
+    few = isinstance(select, Largest | LargestOfAll) and LEAST_SPREAD * select.k <= W.shape[1]
+    if not few or len(x) < LEAST_ROWS or W.numel() < LEAST_ENTRIES:
         return cpu.entries(x, W, shift, select, by_row)
     return nominate.entries(x, W, shift, select, by_row, Bounds)
 
@@ -70,7 +65,7 @@ class Bounds(nominate.Bounds):
     Schwarz). Steps are such that |x'| |w'| < 2^31 in units of theirs, so that no sum overflows: rounding is 3e-4 of
     |x| |w|, whatever D is."""
 
-    extra = EXTRA
+    extra = 8  # all rows are certain but one in a hundred at most (`python benchmarks/backends.py --nominate`)
 
     def __init__(self, W: Tensor, shift: Tensor) -> None:
         super().__init__(W, shift)

@@ -12,6 +12,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from unweave.dictionary.kernels.cpu import arrays
 from unweave.threads import in_parts
 
 _ROWS = 512  # that a thread takes at once; of so many the sums are made apart
@@ -21,7 +22,7 @@ def passed(pre: Tensor, theta: Tensor) -> Tensor:
     """`pre [B, F]` where it is above `theta [F]`, else 0; a NaN goes on to where it is noticed. Or for `[n]`, `[n]`."""
     if pre.ndim != 2 or pre.device.type != "cpu":
         return pre * (pre > theta)
-    out, of, bounds = torch.empty_like(pre, memory_format=torch.contiguous_format), *_arrays(pre, theta)
+    out, of, bounds = torch.empty_like(pre, memory_format=torch.contiguous_format), *arrays(pre, theta)
     to = out.numpy()
     in_parts(len(out), _ROWS, lambda start, stop: _passed(of[start:stop], bounds, to[start:stop]))
     return out
@@ -35,7 +36,7 @@ def given_back(g: Tensor, pre: Tensor, theta: Tensor, half: float) -> tuple[Tens
         return g * (pre > theta), (near * g).sum_to_size(theta.shape)
     dpre = torch.empty_like(pre, memory_format=torch.contiguous_format)
     sums = theta.new_zeros(-(-len(pre) // _ROWS), len(theta))
-    grad, of, bounds, to, totals = _arrays(g, pre, theta, dpre, sums)
+    grad, of, bounds, to, totals = arrays(g, pre, theta, dpre, sums)
     width = of.dtype.type(half)
 
     def part(start: int, stop: int) -> None:
@@ -43,10 +44,6 @@ def given_back(g: Tensor, pre: Tensor, theta: Tensor, half: float) -> tuple[Tens
 
     in_parts(len(pre), _ROWS, part)
     return dpre, sums.sum(0)
-
-
-def _arrays(*tensors: Tensor) -> list:
-    return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
 @njit(cache=True, nogil=True)

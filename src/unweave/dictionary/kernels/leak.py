@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, no_type_check
 
-import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
@@ -27,14 +26,6 @@ def plainly(pre: Tensor, least: Tensor, share: Tensor) -> Tensor:
     """The same with torch's operators, on any device."""
     u = pre.relu()
     return torch.where(pre < least, share * u, u)
-
-
-def kth_largest(pre: Tensor, k: int) -> Tensor:
-    """`[B, 1]`: of each row of `pre [B, F]` the k-th largest entry. A NaN counts as the largest."""
-    if pre.device.type != "cpu":
-        return pre.detach().topk(k, dim=1).values[:, -1:]
-    values, place = pre.detach().numpy(), pre.shape[1] - k
-    return torch.from_numpy(np.partition(values, place, axis=1)[:, place : place + 1].copy())
 
 
 def first_at(pre: Tensor, value: Tensor) -> Tensor:

@@ -75,8 +75,16 @@ def largest_of_rows(x: Tensor, k: int) -> Tensor:
     if width >= _MANY * k:
         _columns_by_groups(values, max(64, 1 << (2 * k - 1).bit_length()), chosen)
     else:
-        _columns_from(values, np.partition(values, width - k, axis=1)[:, width - k].copy(), chosen)
+        _columns_from(values, kth_largest(x, k)[:, 0].numpy(), chosen)
     return torch.from_numpy(chosen)
+
+
+def kth_largest(x: Tensor, k: int) -> Tensor:
+    """`[B, 1]`: of each row of `x [B, F]` the k-th largest entry. A NaN counts as the largest."""
+    if x.device.type != "cpu":
+        return x.topk(k, dim=1).values[:, -1:]
+    place = x.shape[1] - k
+    return torch.from_numpy(np.partition(x.numpy(), place, axis=1)[:, place : place + 1].copy())
 
 
 _MANY = 64
@@ -155,12 +163,12 @@ def above(x: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(offsets), torch.from_numpy(columns)
 
 
-_ROWS = 512  # that a thread takes at once
-
-
 def positive(x: Tensor) -> tuple[Tensor, Tensor]:
     """The entries of `x [B, F]` above 0, and NaN, row by row: as `above`."""
     return above(x, x.new_zeros(()))
+
+
+_ROWS = 512  # that a thread takes at once
 
 
 def _for_gpu(x: Tensor) -> ModuleType | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 
@@ -34,8 +32,8 @@ class GLU(Coder):
         affine = x, self.W_enc, self.b_enc, b_dec
         if pairs.shorter(*affine, positive):  # a sigmoid is above 0: what is read is so wherever a code is
             offsets, features, read = pairs.encode(*affine, positive)
-            there = partial(_there, offsets, features)
-            *_, gate = pairs.encode(x, self.W_gate, self.b_gate, b_dec, there, by_row=False)
+            gates = x, self.W_gate, self.b_gate, b_dec
+            *_, gate = pairs.encode(*gates, lambda _: (offsets, features), by_row=False)
             pre = gate.sigmoid() * read
             return Encoded(offsets, features, pre.relu(), len(self.b_enc), pre), None
         pre = self.pre(x, W_dec, b_dec)
@@ -57,11 +55,6 @@ class GLU(Coder):
         self.W_gate[:, features] = 0
         for b in (self.b_enc, self.b_gate):
             b[features] = 0
-
-
-def _there(offsets: Tensor, features: Tensor, pre: Tensor) -> tuple[Tensor, Tensor]:
-    """The choice that was made already."""
-    return offsets, features
 
 
 @method

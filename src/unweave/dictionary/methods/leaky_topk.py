@@ -7,6 +7,7 @@ from torch import Tensor
 
 from unweave.dictionary.core import Activation, Method, method
 from unweave.dictionary.kernels import leak as kernels
+from unweave.dictionary.kernels.select import kth_largest
 from unweave.dictionary.methods.topk import of_k
 from unweave.dictionary.terms import error
 
@@ -29,10 +30,10 @@ class LeakyTopK(Activation):
         self.register_buffer("epsilon", torch.tensor(epsilon))
 
     def forward(self, pre: Tensor) -> Tensor:
-        least = kernels.kth_largest(pre, self.k)
-        return (
-            kernels.leak(pre, least, self.epsilon.expand_as(least)) if self.relative else leak(pre, least, self.epsilon)
-        )
+        least = kth_largest(pre.detach(), self.k)
+        if self.relative:
+            return kernels.leak(pre, least, self.epsilon.expand_as(least))
+        return leak(pre, least, self.epsilon)
 
     def rescale_(self, factor: float) -> None:
         if not self.relative:

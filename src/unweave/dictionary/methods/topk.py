@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from unweave.dictionary.core import Activation, AfterStep, Coder, Linear, Method, Selection, Step, method
-from unweave.dictionary.kernels.leak import kth_largest, leak
-from unweave.dictionary.kernels.select import Largest
+from unweave.dictionary.kernels.leak import leak
+from unweave.dictionary.kernels.select import Largest, kth_largest
 from unweave.dictionary.terms import error
 from unweave.schedule import grown
 
@@ -78,7 +78,7 @@ class TopK(KLargest):
 
     def forward(self, pre: Tensor) -> Tensor:
         """Dense codes; of equal entries at the k-th place all pass."""
-        least = kth_largest(pre, self.passing)
+        least = kth_largest(pre.detach(), self.passing)
         return leak(pre, least, torch.zeros_like(least))
 
 
