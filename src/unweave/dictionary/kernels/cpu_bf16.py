@@ -12,10 +12,12 @@ from torch import Tensor
 
 from unweave.dictionary.kernels import nominate
 from unweave.dictionary.kernels.cpu import SHARE, by_feature, column_sums, dots, sums
+from unweave.dictionary.kernels.nominate import UNSEEN
 
 __all__ = ["SHARE", "Bounds", "by_feature", "column_sums", "dots", "entries", "sums"]
 
 _ROUNDING = 2.0**-8  # of a number to bfloat16, relative
+_EPS = 2.0**-23
 
 
 class Bounds(nominate.Bounds):
@@ -27,14 +29,17 @@ class Bounds(nominate.Bounds):
     def __init__(self, W: Tensor, shift: Tensor) -> None:
         super().__init__(W, shift)
         self._half = W.bfloat16()
-        self._longest = W.norm(dim=0).max()
-        self._farthest = (W - self._half.to(W.dtype)).norm(dim=0).max()
+        self._longest = W.norm(dim=0).max() + UNSEEN
+        self._farthest = (W - self._half.to(W.dtype)).norm(dim=0).max() + UNSEEN
+        self._highest = shift.abs().max()
 
     def above(self, x: Tensor) -> Tensor:
         rounded = x.bfloat16()
         products, there = torch.mm(rounded, self._half).to(x.dtype), rounded.to(x.dtype)
-        error = (x - there).norm(dim=1) * self._longest + there.norm(dim=1) * self._farthest
-        error += 2 * x.shape[1] * torch.finfo(torch.float32).eps * x.norm(dim=1) * self._longest
+        length = x.norm(dim=1) + UNSEEN
+        error = ((x - there).norm(dim=1) + UNSEEN) * self._longest + (there.norm(dim=1) + UNSEEN) * self._farthest
+        # What floats lose: in these norms, in sums of D products, here and of the pre-activation itself, in adding up.
+        error = 1.001 * error + _EPS * ((2 * x.shape[1] + 8) * length * self._longest + 8 * self._highest)
         return products + _ROUNDING * products.abs() + self.shift + error[:, None]
 
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from unweave.dictionary.kernels import cpu, nominate
 from unweave.dictionary.kernels.cpu import SHARE, by_feature, column_sums, dots, sums
+from unweave.dictionary.kernels.nominate import UNSEEN
 from unweave.dictionary.kernels.select import Largest, LargestOfAll
 from unweave.threads import in_parts
 
@@ -235,7 +236,7 @@ def _round(x, longest, rounded, steps, lengths, off):
             to[i] = np.int16(near)
             away = row[i] - near * step
             moved += away * away
-        steps[b], lengths[b], off[b] = step, 1.001 * np.sqrt(squares), 1.001 * np.sqrt(moved)
+        steps[b], lengths[b], off[b] = step, 1.001 * np.sqrt(squares) + UNSEEN, 1.001 * np.sqrt(moved) + UNSEEN
 
 
 @njit(cache=True, nogil=True)

@@ -19,6 +19,9 @@ from unweave.dictionary.kernels import cpu
 from unweave.dictionary.kernels.select import Largest, LargestOfAll, at_least, largest_of_rows
 from unweave.threads import in_parts
 
+UNSEEN = 1e-16
+"""Added to lengths and distances: entries below 1e-19 have squares that are 0 as floats."""
+
 _ROWS = 240  # at a time: whole tiles of bounds by integers, whose other side stays in the second-level cache
 
 
