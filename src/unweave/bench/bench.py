@@ -154,8 +154,7 @@ class Bench:
                     failed[trial] = str(error)
         for trial, error in failed.items():
             files.write_json(self.run_of(trial).folder / "validation.json", {"failed": error})
-        # Made once, before several ask for them.
-        side_by_side([lambda: self.validation.halves, self.test.prepare])
+        _ = self.validation.halves  # made once, before several ask for them
         trained = [trial for trial in trials if trial not in failed]
         side_by_side([partial(self._validate, trial) for trial in self._densest_first(trained)])
 

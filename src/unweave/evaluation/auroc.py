@@ -26,7 +26,6 @@ import torch
 from numba import njit
 
 from unweave.evaluation.ground_truth import N_LABELS, N_LISTED, BoardLabels, complete
-from unweave.evaluation.radix import argsort
 from unweave.evaluation.readout import Dense, Readout, SparseColumns
 from unweave.threads import in_parts
 
@@ -57,9 +56,10 @@ def _sparse(readout: SparseColumns, labels: BoardLabels, out: np.ndarray) -> Non
 
     def work(start: int, stop: int) -> None:
         part = readout.positive(start, stop)
+        ranked = [in_order(part.values[first:last]) for first, last in pairwise(part.offsets)]
         _sparse_columns(
-            part.offsets, part.rows, part.values, labels.strata.of, *labels.lists, size, positives, share, unit,
-            out[:, start:stop],
+            part.offsets, part.rows, np.concatenate(ranked), labels.strata.of, *labels.lists, size, positives, share,
+            unit, out[:, start:stop],
         )  # fmt: skip
 
     in_parts(readout.width, 16, work)
@@ -78,7 +78,8 @@ def _dense(readout: Dense, labels: BoardLabels, out: np.ndarray) -> None:
         width = len(columns)
 
         def rank(first: int, last: int, columns: np.ndarray = columns) -> None:
-            _dense_leads(columns[first:last], order, stratum, size, unit, leads[first:last].numpy())
+            ranked = in_order(columns[first:last, order])
+            _dense_leads(ranked, stratum, size, unit, leads[first:last].numpy())
 
         in_parts(width, 8, rank)
         sums = torch.zeros(width, len(size), N_LISTED, dtype=torch.float64)
@@ -127,15 +128,39 @@ def _strata(labels: BoardLabels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return size, positives, share
 
 
+def in_order(values: np.ndarray) -> np.ndarray:
+    """`[m] uint64` or `[f, m]`: the entries of each row of float32 `values`, none NaN, by rising value, ties in order:
+    a whole number that stands for the value in the upper half, the place in the lower. -0.0 and 0.0 are a tie.
+
+    numpy sorts whole numbers on vector units, in half the time of a radix sort; it never matters what the values are.
+    """
+    ranked = np.empty(values.shape, np.uint64)
+    _number(np.atleast_2d(np.ascontiguousarray(values)), np.atleast_2d(ranked))
+    ranked.sort(axis=-1)
+    return ranked
+
+
 @njit(cache=True, nogil=True)
 @no_type_check
-def _leads(values, order, stratum, size, unit, seen, tied, leads):
+def _number(values, numbers):
+    sign, every, zero = np.uint32(0x80000000), np.uint32(0xFFFFFFFF), np.uint32(0)
+    for row in range(len(values)):
+        bits, to = values[row].view(np.uint32), numbers[row]
+        for i in range(len(bits)):
+            key = zero if bits[i] == sign else bits[i]
+            key ^= every if key & sign else sign  # an order of whole numbers that is that of the floats
+            to[i] = np.uint64(key) << np.uint64(32) | np.uint64(i)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _leads(ranked, stratum, size, unit, seen, tied, leads):
     """Twice each entry's rank less twice the zeros', among all positions and, `unit` times that, in its stratum: into
     `leads [m]`.
 
-    order: `[m]`, by rising value; stratum: `[m]`; size: `[S + 1]`; seen, tied: `[S]`, room to count in.
+    ranked: `[m]`, `in_order`; stratum: `[m]`; size: `[S + 1]`; seen, tied: `[S]`, room to count in.
     """
-    m = len(values)
+    m, half, place = len(ranked), np.uint64(32), np.uint64(0xFFFFFFFF)
     zeros = size[:-1].copy()
     for entry in range(m):
         zeros[stratum[entry]] -= 1
@@ -143,25 +168,25 @@ def _leads(values, order, stratum, size, unit, seen, tied, leads):
     tied[:] = 0
     first = 0
     while first < m:
-        value = values[order[first]]
+        value = ranked[first] >> half
         last = first
-        while last + 1 < m and values[order[last + 1]] == value:
+        while last + 1 < m and ranked[last + 1] >> half == value:
             last += 1
         if first == last:  # the loops below for one entry, in a third of the time
-            entry = order[first]
+            entry = ranked[first] & place
             s = stratum[entry]
             leads[entry] = size[-1] - m + 2 * first + 1 + unit * (zeros[s] + 2 * seen[s] + 1)
             seen[s] += 1
             first += 1
             continue
         for at in range(first, last + 1):
-            tied[stratum[order[at]]] += 1
+            tied[stratum[ranked[at] & place]] += 1
         for at in range(first, last + 1):
-            entry = order[at]
+            entry = ranked[at] & place
             s = stratum[entry]
             leads[entry] = size[-1] - m + first + last + 1 + unit * (zeros[s] + 2 * seen[s] + tied[s])
         for at in range(first, last + 1):
-            s = stratum[order[at]]
+            s = stratum[ranked[at] & place]
             seen[s] += tied[s]
             tied[s] = 0
         first = last + 1
@@ -169,16 +194,16 @@ def _leads(values, order, stratum, size, unit, seen, tied, leads):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _sparse_columns(offsets, rows, values, stratum_of, list_offsets, list_index, size, positives, share, unit, out):
+def _sparse_columns(offsets, rows, ranked, stratum_of, list_offsets, list_index, size, positives, share, unit, out):
     n_strata = len(size) - 1
     sums = np.empty((n_strata + 1, N_LISTED))
     seen, tied = np.empty(n_strata, np.int64), np.empty(n_strata, np.int64)
     for column in range(len(offsets) - 1):
-        these, here = rows[offsets[column] : offsets[column + 1]], values[offsets[column] : offsets[column + 1]]
+        these = rows[offsets[column] : offsets[column + 1]]
         m = len(these)
         leads = np.empty(m)
         stratum = stratum_of[these]
-        _leads(here, argsort(here), stratum, size, unit, seen, tied, leads)
+        _leads(ranked[offsets[column] : offsets[column + 1]], stratum, size, unit, seen, tied, leads)
         sums[:] = 0
         for entry in range(m):
             s, row = stratum[entry], these[entry]
@@ -193,13 +218,12 @@ def _sparse_columns(offsets, rows, values, stratum_of, list_offsets, list_index,
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _dense_leads(columns, order, stratum, size, unit, leads):
-    """The leads of dense columns `[f, N]`, into `leads [f, N]`, positions in the given order."""
+def _dense_leads(ranked, stratum, size, unit, leads):
+    """The leads of dense columns `[f, N]`, into `leads [f, N]`, positions stratum by stratum."""
     n_strata = len(size) - 1
     seen, tied = np.empty(n_strata, np.int64), np.empty(n_strata, np.int64)
-    for column in range(len(columns)):
-        values = columns[column][order]
-        _leads(values, argsort(values), stratum, size, unit, seen, tied, leads[column])
+    for column in range(len(ranked)):
+        _leads(ranked[column], stratum, size, unit, seen, tied, leads[column])
 
 
 @njit(cache=True, nogil=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from unweave.othello import games, labels
 from unweave.subject import joined, load
 from unweave.subject.base import ReadsText
 from unweave.subject.sites import parse
+from unweave.threads import side_by_side
 
 
 @dataclass(frozen=True)
@@ -108,13 +109,16 @@ class Context:
 
     @cached_property
     def halves(self) -> tuple[Half, Half]:
-        sites = [self.site, self.target]
         if self._like is not None:
-            a, b = self._like.halves
-            return self.half(a.moves, sites, a), self.half(b.moves, sites, b)
-        moves = games.sample(self.split, self.n_games, self.seed)
-        middle = self.n_games // 2
-        return self.half(moves[:middle], sites), self.half(moves[middle:], sites)
+            like = self._like.halves
+            moves = [half.moves for half in like]
+        else:
+            like, sampled = (None, None), games.sample(self.split, self.n_games, self.seed)
+            moves = [sampled[: self.n_games // 2], sampled[self.n_games // 2 :]]
+        sites = [self.site, self.target]
+        made = [partial(self.half, played, sites, same) for played, same in zip(moves, like, strict=True)]
+        a, b = side_by_side(made)
+        return a, b
 
     def half(self, moves: Tensor, sites: Sequence[str], like: Half | None = None) -> Half:
         """Any games as the halves are, with activations at `sites`. like: the same games, as another subject read

@@ -8,6 +8,8 @@ V alphabet, R positions that are edited, N counted positions.
 from __future__ import annotations
 
 import math
+from functools import partial
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from unweave.rows import Rows
 from unweave.subject import joined
 from unweave.subject.base import Subject
 from unweave.subject.sequences import Sequences
+from unweave.threads import side_by_side
 
 
 class Faithfulness:
@@ -33,7 +36,7 @@ class Faithfulness:
         mean: Tensor,
         *,
         allowed: Tensor | None = None,
-        batch: int = 64,
+        batch: int = 25,
     ) -> None:
         """Make the runs that no dictionary changes.
 
@@ -90,16 +93,16 @@ class Faithfulness:
             **self._legal_rate("legal_rate_spliced/1", log_probs),
         }
 
-    @torch.no_grad()
     def _run(self, x_hat: Tensor | None) -> Tensor:
         """`[N, V] float32`: log-probabilities at the counted positions, with `x_hat [R, D]` at the site."""
-        rows, at = [], 0
-        for part in self._parts:
-            n = int(part.learn.sum())
-            instead = {} if x_hat is None else {self._site: x_hat[at : at + n]}
-            rows.append(part.log_probs(instead).float().to(self._targets.device))
-            at += n
-        return torch.cat(rows)
+
+        @torch.no_grad()
+        def run(part: Sequences, start: int) -> Tensor:
+            instead = {} if x_hat is None else {self._site: x_hat[start : start + int(part.learn.sum())]}
+            return part.log_probs(instead).float().to(self._targets.device)
+
+        starts = accumulate((int(part.learn.sum()) for part in self._parts), initial=0)
+        return torch.cat(side_by_side([partial(run, *each) for each in zip(self._parts, starts, strict=False)]))
 
     def _cross_entropy(self, log_probs: Tensor) -> float:
         return -float(log_probs.gather(1, self._targets[:, None]).double().mean())
