@@ -103,8 +103,11 @@ def _strongest(columns: SparseColumns, half: Half) -> dict[str, Tensor]:
     values = torch.full((columns.width, _TOP), -1.0)
     for feature in range(columns.width):
         part = slice(columns.offsets[feature], columns.offsets[feature + 1])
-        order = np.argsort(-columns.values[part], kind="stable")[:_TOP]
-        values[feature, : len(order)] = torch.from_numpy(columns.values[part][order])
+        own = columns.values[part]
+        least = np.partition(own, len(own) - _TOP)[len(own) - _TOP] if len(own) > _TOP else 0
+        likely = (own >= least).nonzero()[0]
+        order = likely[np.argsort(-own[likely], kind="stable")][:_TOP]
+        values[feature, : len(order)] = torch.from_numpy(own[order])
         rows[feature, : len(order)] = torch.from_numpy(columns.rows[part][order].astype(np.int64))
     there = rows >= 0
     game, ply = (torch.where(there, where[rows], -1).int() for where in (half.game, half.ply))

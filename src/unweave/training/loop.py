@@ -84,13 +84,13 @@ class Trainer:
         Raises ValueError for activations, FloatingPointError for a loss that is not finite.
         """
         x = x.to(self.device, non_blocking=True)
-        self._check(x)
         d, c = self.dictionary, self.config.training
         with pairs.backend(c.backend):
             step = self.look(x, target, downstream)
             parts = self.parts(step)
         loss = torch.stack(list(parts.values())).sum()
         if not torch.isfinite(loss):
+            self._check(x)  # only now: of these no loss is finite
             raise FloatingPointError(f"the loss is {loss.item()} at step {self.step}: try a learning rate below {c.lr}")
         loss.backward()
         self.optimiser.step(self.step)

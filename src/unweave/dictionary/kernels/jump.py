@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import no_type_check
 
+import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
@@ -46,6 +47,31 @@ def given_back(g: Tensor, pre: Tensor, theta: Tensor, half: float) -> tuple[Tens
     return dpre, sums.sum(0)
 
 
+def counts(pre: Tensor, theta: Tensor) -> Tensor:
+    """`[B]`: how many of each row of `pre [B, F]` are above `theta [F]`."""
+    if pre.device.type != "cpu":
+        return (pre > theta).sum(1).to(pre.dtype)
+    out = pre.new_empty(len(pre))
+    of, bounds, to = arrays(pre, theta, out)
+    in_parts(len(pre), _ROWS, lambda start, stop: _counts(of[start:stop], bounds, to[start:stop]))
+    return out
+
+
+def sum_near(weight: Tensor, pre: Tensor, theta: Tensor, half: float) -> Tensor:
+    """`[F]`: the sum over B of `weight [B]` where `pre [B, F]` is nearer to `theta [F]` than `half`."""
+    if pre.device.type != "cpu":
+        return weight @ ((pre - theta).abs() < half).to(weight.dtype)
+    sums = theta.new_zeros(-(-len(pre) // _ROWS), len(theta))
+    by, of, bounds, totals = arrays(weight, pre, theta, sums)
+    width = of.dtype.type(half)
+
+    def part(start: int, stop: int) -> None:
+        _sum_near(by[start:stop], of[start:stop], bounds, width, totals[start // _ROWS])
+
+    in_parts(len(pre), _ROWS, part)
+    return sums.sum(0)
+
+
 @njit(cache=True, nogil=True)
 @no_type_check
 def _passed(pre, theta, out):
@@ -65,3 +91,23 @@ def _given_back(g, pre, theta, half, dpre, sums):
         for j in range(len(row)):
             to[j] = grad[j] if row[j] > theta[j] else zero
             sums[j] += grad[j] if abs(row[j] - theta[j]) < half else zero
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _counts(pre, theta, out):
+    for b in range(len(pre)):
+        row, n = pre[b], np.int32(0)
+        for j in range(len(row)):
+            n += np.int32(row[j] > theta[j])
+        out[b] = n
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _sum_near(weight, pre, theta, half, sums):
+    zero = theta.dtype.type(0)
+    for b in range(len(pre)):
+        row, by = pre[b], weight[b]
+        for j in range(len(row)):
+            sums[j] += by if abs(row[j] - theta[j]) < half else zero

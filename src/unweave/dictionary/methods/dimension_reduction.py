@@ -45,7 +45,10 @@ class DimensionReduction(Activation):
         set the smallest is always dropped; of the k first none ever is, because the a_k are concave.
         """
         enough = ordered >= self.shares.to(ordered) * ordered.cumsum(-1)
-        return (enough * torch.arange(1, ordered.shape[-1] + 1, device=ordered.device)).amax(-1, keepdim=True)
+        places = torch.arange(
+            1, ordered.shape[-1] + 1, device=ordered.device, dtype=torch.int32
+        )  # of 64: 3 times as long
+        return (enough * places).amax(-1, keepdim=True).long()
 
     def forward(self, pre: Tensor) -> Tensor:
         ordered = descending(pre.detach().relu())

@@ -15,7 +15,7 @@ from torch.autograd.function import Function
 
 from unweave.dictionary.codes import Encoded, row_sum
 from unweave.dictionary.core import Coder, Linear, Method, Pointwise, Step, Term, method
-from unweave.dictionary.kernels.jump import given_back, passed
+from unweave.dictionary.kernels.jump import counts, given_back, passed, sum_near
 from unweave.dictionary.terms import error, saturating
 
 
@@ -36,7 +36,8 @@ class _Jump(Function):
 
 
 class _Count(Function):
-    """[pre > theta]; the gradient for theta is -(1 / bandwidth) [|pre - theta| < bandwidth / 2] (eq. 12), for pre 0."""
+    """[pre > theta] for `[n]` entries with a threshold each; the gradient for theta is
+    -(1 / bandwidth) [|pre - theta| < bandwidth / 2] (eq. 12), for pre 0."""
 
     @staticmethod
     def forward(ctx: Any, pre: Tensor, theta: Tensor, bandwidth: float) -> Tensor:
@@ -47,8 +48,22 @@ class _Count(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (g,), (pre, theta) = grads, ctx.saved_tensors
-        _, near = given_back(g, pre, theta, ctx.bandwidth / 2)
-        return None, -near / ctx.bandwidth, None
+        return None, ((pre - theta).abs() < ctx.bandwidth / 2) * g / -ctx.bandwidth, None
+
+
+class _Counts(Function):
+    """`[B]`, the sums of the same over each row of `pre [B, F]`, with the thresholds `[F]`."""
+
+    @staticmethod
+    def forward(ctx: Any, pre: Tensor, theta: Tensor, bandwidth: float) -> Tensor:
+        ctx.save_for_backward(pre, theta)
+        ctx.bandwidth = bandwidth
+        return counts(pre, theta)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (g,), (pre, theta) = grads, ctx.saved_tensors
+        return None, sum_near(g, pre, theta, ctx.bandwidth / 2) / -ctx.bandwidth, None
 
 
 class JumpReLU(Pointwise):
@@ -66,14 +81,14 @@ class JumpReLU(Pointwise):
     def values(self, pre: Tensor, features: Tensor | None = None) -> Tensor:
         return _Jump.apply(pre, self._thresholds(features), self.bandwidth)
 
-    def passes(self, pre: Tensor, features: Tensor | None = None) -> Tensor:
-        """1 for each of all `pre [B, F]`, or of `pre [n]` of the features `[n]`, that is above its threshold, else 0;
-        differentiable in the thresholds only."""
+    def passes(self, pre: Tensor, features: Tensor) -> Tensor:
+        """`[n]`: 1 for each of `pre [n]` of the features `[n]` that is above its threshold, else 0; differentiable in
+        the thresholds only."""
         return _Count.apply(pre.detach(), self._thresholds(features), self.bandwidth)
 
     def count(self, pre: Tensor) -> Tensor:
-        """`[B]`: how many features of `pre [B, F]` are above their thresholds."""
-        return self.passes(pre).sum(-1)
+        """`[B]`: how many features of `pre [B, F]` are above their thresholds; differentiable as `passes`."""
+        return _Counts.apply(pre.detach(), self.threshold, self.bandwidth)
 
     def _thresholds(self, features: Tensor | None) -> Tensor:
         return self.threshold if features is None else self.threshold.index_select(0, features)

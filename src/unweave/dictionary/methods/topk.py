@@ -7,7 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from unweave.dictionary.codes import Codes
 from unweave.dictionary.core import Activation, AfterStep, Coder, Linear, Method, Selection, Step, method
+from unweave.dictionary.kernels import pairs
 from unweave.dictionary.kernels.leak import leak
 from unweave.dictionary.kernels.select import Largest, kth_largest
 from unweave.dictionary.terms import error
@@ -76,6 +78,10 @@ class TopK(KLargest):
     def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
         return self.choice(pre)
 
+    def sparse(self, pre: Tensor) -> Codes:
+        """Sparse codes of pre-activations that are all there."""
+        return super().forward(pre)
+
     def forward(self, pre: Tensor) -> Tensor:
         """Dense codes; of equal entries at the k-th place all pass."""
         least = kth_largest(pre.detach(), self.passing)
@@ -98,19 +104,44 @@ def topk(k: int = 32, anneal: float = 0.0) -> Method:
     )
 
 
+class MultiTopK(Linear):
+    """TopK; where the `times` * k largest are so many that their codes are dense, in training from the same
+    pre-activations as those."""
+
+    def __init__(self, W_dec: Tensor, k: int, times: int) -> None:
+        super().__init__(W_dec, TopK(k))
+        self.k = min(times * k, len(W_dec))
+
+    def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Codes, Tensor | None]:
+        if not self.training or pairs.shorter(x, self.W_enc, self.b_enc, b_dec, Largest(self.k)):
+            return super().forward(x, W_dec, b_dec)
+        pre = self.pre(x, W_dec, b_dec)
+        assert isinstance(self.activation, TopK)
+        return self.activation.sparse(pre), pre
+
+    def wide(self, step: Step) -> Codes:
+        """The codes of the `times` * k largest."""
+        activation, d = TopK(self.k), step.dictionary
+        if step.made is not None:
+            return activation(step.made)
+        return self.through(activation, d.lift(step.x, d.origin), d.W_dec, d.origin)[0]
+
+
 @method
 def multi_topk(k: int = 32, times: int = 4, weight: float = 1 / 8) -> Method:
     """TopK; error at k + weight * error at times * k, so that more than k features can be read from it afterwards."""
 
     def wide_error(step: Step) -> Tensor:
         d = step.dictionary
-        assert isinstance(d.coder, Linear)
-        wide = TopK(min(times * k, d.d_sae))
-        codes, _ = d.coder.through(wide, d.lift(step.x, d.origin), d.W_dec, d.origin)
-        return step.distance(d.decode_normalised(codes, step.x), step.target)
+        assert isinstance(d.coder, MultiTopK)
+        return step.distance(d.decode_normalised(d.coder.wide(step), step.x), step.target)
+
+    def coder(W_dec: Tensor) -> Coder:
+        check_k("multi_topk", k, W_dec)
+        return MultiTopK(W_dec, k, times)
 
     return Method(
         source="Gao et al. 2024, arXiv 2406.04093, Sect. 5.3",
-        coder=of_k("multi_topk", k, lambda _: TopK(k)),
+        coder=coder,
         losses={"error": (1.0, error), "wide_error": (weight, wide_error)},
     )
