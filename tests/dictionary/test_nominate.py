@@ -12,7 +12,7 @@ from unweave.config import RunConfig, override
 from unweave.dictionary.encoder import ENCODERS
 from unweave.dictionary.kernels import cpu, cpu_bf16, cpu_int16
 from unweave.dictionary.kernels.nominate import Bounds, nominated
-from unweave.dictionary.kernels.select import Largest, LargestOfAll
+from unweave.dictionary.kernels.select import Above, Largest, LargestOfAll
 from unweave.threads import on
 from unweave.training.loop import Trainer
 
@@ -22,7 +22,7 @@ KINDS = pytest.mark.parametrize("kind", [cpu_bf16.Bounds, cpu_int16.Bounds])
 @pytest.fixture(autouse=True)
 def however_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds are used where they gain nothing, too."""
-    for least in ("LEAST_ROWS", "LEAST_ENTRIES", "LEAST_SPREAD"):
+    for least in ("LEAST_ROWS", "LEAST_ENTRIES", "LEAST_SPREAD", "LEAST_SPREAD_ABOVE"):
         monkeypatch.setattr(cpu_int16, least, 0)
 
 
@@ -112,6 +112,21 @@ def test_of_a_batch_in_which_too_few_are_above_0_all_those_are(by) -> None:
 
 
 @pytest.mark.parametrize("by", [cpu_bf16, cpu_int16])
+@pytest.mark.parametrize("noticed", [False, True])
+@pytest.mark.parametrize("each", [False, True])
+def test_above_floors_are_the_same(by, each: bool, noticed: bool) -> None:
+    x, W, shift = drawn(0, 1500, 33, 700)
+    floor = torch.linspace(-10, 30, 700) if each else torch.tensor(9.0)
+    if noticed:
+        x[77, 5] = math.nan
+    ours, plain = by.entries(x, W, shift, Above(floor), True), cpu.entries(x, W, shift, Above(floor), True)
+    assert 0.03 < len(plain[1]) / 1500 / 700 < 0.3
+    assert torch.equal(ours[0], plain[0])
+    assert torch.equal(ours[1], plain[1])
+    torch.testing.assert_close(ours[2], plain[2], equal_nan=True)
+
+
+@pytest.mark.parametrize("by", [cpu_bf16, cpu_int16])
 def test_rows_of_equal_entries_are_not_certain_and_the_first_are_taken(by) -> None:
     x, W, shift = torch.ones(3, 4), torch.ones(4, 60), torch.zeros(60)
     assert not nominated(x, by.Bounds(W, shift), 5)[2].any()
@@ -121,10 +136,11 @@ def test_rows_of_equal_entries_are_not_certain_and_the_first_are_taken(by) -> No
 @pytest.mark.parametrize("by", [cpu_bf16, cpu_int16])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("where", ["x", "W", "shift"])
-def test_what_is_not_finite_goes_on_to_where_it_is_noticed(by, value: float, where: str) -> None:
+@pytest.mark.parametrize("choice", [Largest(4), Above(torch.tensor(2.0))])
+def test_what_is_not_finite_goes_on_to_where_it_is_noticed(by, value: float, where: str, choice) -> None:
     x, W, shift = drawn(0, 9, 7, 100)
     {"x": x, "W": W, "shift": shift}[where][(3,) * {"x": 2, "W": 2, "shift": 1}[where]] = value
-    ours, plain = by.entries(x, W, shift, Largest(4), True), cpu.entries(x, W, shift, Largest(4), True)
+    ours, plain = by.entries(x, W, shift, choice, True), cpu.entries(x, W, shift, choice, True)
     assert torch.equal(ours[1], plain[1])
     torch.testing.assert_close(ours[2], plain[2], equal_nan=True)
 
@@ -141,6 +157,9 @@ def test_where_it_gains_nothing_there_are_no_bounds(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(cpu_int16, "Bounds", None)
     x, W, shift = drawn(0, 9, 7, 100)
     assert len(cpu_int16.entries(x, W, shift, Largest(1), True)[1]) == 9
+    for least in ("LEAST_ROWS", "LEAST_ENTRIES"):
+        monkeypatch.setattr(cpu_int16, least, 0)
+    assert len(cpu_int16.entries(x, W, shift, Above(torch.tensor(0.0)), True)[1]) > 300
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -151,7 +170,7 @@ def test_codes_do_not_depend_on_the_number_of_threads(threads: int) -> None:
     assert all(torch.equal(a, b) for a, b in zip(found, cpu_int16.entries(x, W, shift, Largest(5), True), strict=True))
 
 
-@pytest.mark.parametrize("method", ["topk(k=3)", "batch_topk(k=3)"])
+@pytest.mark.parametrize("method", ["topk(k=3)", "batch_topk(k=3)", "jumprelu(threshold=2.0)"])
 @pytest.mark.parametrize("encoder", list(ENCODERS))
 def test_a_training_learns_by_bounds_what_it_learns_without(
     method: str, encoder: str, monkeypatch: pytest.MonkeyPatch

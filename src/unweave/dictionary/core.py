@@ -18,7 +18,7 @@ from unweave.cards.card import card
 from unweave.dictionary.codes import Codes, Encoded, combine
 from unweave.dictionary.encoder import ENCODERS
 from unweave.dictionary.kernels import pairs
-from unweave.dictionary.kernels.select import above
+from unweave.dictionary.kernels.select import Above
 from unweave.dictionary.kernels.sparse import rows
 from unweave.dictionary.normalise import normalisation
 from unweave.registry import Registry
@@ -129,16 +129,17 @@ class Pointwise(Selection):
     def by_row(self) -> bool:
         return True
 
+    @property
     @abstractmethod
-    def floor(self, pre: Tensor) -> Tensor:
-        """Up to what a pre-activation has neither a code nor a gradient: `[F]` or a scalar."""
+    def choice(self) -> Above:
+        """Above what a pre-activation has a code, or a gradient."""
 
     @abstractmethod
     def values(self, pre: Tensor, features: Tensor | None = None) -> Tensor:
         """The codes of all `pre [B, F]`, or of `pre [n]` of the features `[n]`."""
 
     def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
-        return above(pre, self.floor(pre))
+        return self.choice(pre)
 
     def forward(self, pre: Tensor) -> Tensor:
         return self.values(pre)

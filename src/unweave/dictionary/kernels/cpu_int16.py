@@ -1,5 +1,5 @@
-"""As `cpu`, with bounds of the largest by integers of 16 bits, of which AVX2 multiplies twice as many at once as of
-floats: for processors without wider registers than it has.
+"""As `cpu`, with bounds of what may be chosen by integers of 16 bits, of which AVX2 multiplies twice as many at once as
+of floats: for processors without wider registers than it has.
 
 The floor is half of torch's product; it takes 0.55 to 0.65 of it. Before that W is rounded and dealt out anew, 3 ns an
 entry, which many rows must make up for.
@@ -26,7 +26,7 @@ from torch import Tensor
 from unweave.dictionary.kernels import cpu, nominate
 from unweave.dictionary.kernels.cpu import SHARE, by_feature, column_sums, dots, sums
 from unweave.dictionary.kernels.nominate import UNSEEN
-from unweave.dictionary.kernels.select import Largest, LargestOfAll
+from unweave.dictionary.kernels.select import Above, Largest, LargestOfAll
 from unweave.threads import in_parts
 
 __all__ = ["SHARE", "Bounds", "by_feature", "column_sums", "dots", "entries", "possible", "sums"]
@@ -46,19 +46,26 @@ def possible() -> bool:
     return bool(features.get("avx2")) and not features.get("avx512f")
 
 
-LEAST_ROWS, LEAST_ENTRIES, LEAST_SPREAD = 1024, 1 << 20, 64
-"""Of x, of W, and columns of W for each that is chosen: below these `cpu` is as fast. A choice took 0.95 of its time
-among 4,096 columns of 256 for 1,024 rows, 0.85 among 4,096 of 512 for 4,096, 0.75 among 8,192 of 768 for 2,048."""
+LEAST_ROWS, LEAST_ENTRIES, LEAST_SPREAD, LEAST_SPREAD_ABOVE = 1024, 1 << 20, 64, 32
+"""Of x, of W, columns of W for each that is chosen, and for each that is above a floor: below these `cpu` is as fast.
+A choice took 0.95 of its time among 4,096 columns of 256 for 1,024 rows, 0.85 among 4,096 of 512 for 4,096, 0.75 among
+8,192 of 768 for 2,048; what is above a floor 1.01, 0.8 and 0.8 if that is one in 100, and as long if one in 20."""
 
 
 def entries(
     x: Tensor, W: Tensor, shift: Tensor, select: Callable[[Tensor], tuple[Tensor, Tensor]], by_row: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `cpu.entries`."""
-    few = isinstance(select, Largest | LargestOfAll) and LEAST_SPREAD * select.k <= W.shape[1]
-    if not few or len(x) < LEAST_ROWS or W.numel() < LEAST_ENTRIES:
+    if len(x) < LEAST_ROWS or W.numel() < LEAST_ENTRIES or not _few(x, W, shift, select):
         return cpu.entries(x, W, shift, select, by_row)
     return nominate.entries(x, W, shift, select, by_row, Bounds)
+
+
+def _few(x: Tensor, W: Tensor, shift: Tensor, select: Callable[[Tensor], tuple[Tensor, Tensor]]) -> bool:
+    if isinstance(select, Above):
+        pre = cpu.some(x, W, shift)
+        return LEAST_SPREAD_ABOVE * len(select(pre)[1]) <= pre.numel()
+    return isinstance(select, Largest | LargestOfAll) and LEAST_SPREAD * select.k <= W.shape[1]
 
 
 class Bounds(nominate.Bounds):

@@ -1,9 +1,10 @@
-"""The largest pre-activations, of each row or of all, by bounds that cost less than they do.
+"""The largest pre-activations, of each row or of all, or those above a floor, by bounds that cost less than they do.
 
 Bounds say of nearly all that they are not among them. Of each row k and a few more, those with the highest bounds, are
 computed in full: the k largest of these are the k largest of all wherever the k-th is above the bounds of what was left
 out, and rows of which that is not so are computed in full. Of a batch, what has a bound that is not below what all
-chosen ones are. So the codes are those of `cpu`, but for rounding and for entries as near to one another as that.
+chosen ones are; where there are floors, what has a bound above its own. So the codes are those of `cpu`, but for
+rounding and for entries as near to one another as that.
 Shapes: B rows, D width, F columns.
 """
 
@@ -15,8 +16,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from unweave.dictionary.kernels import cpu
-from unweave.dictionary.kernels.select import Largest, LargestOfAll, at_least, largest_of_rows
+from unweave.dictionary.kernels import cpu, select
+from unweave.dictionary.kernels.select import Above, Largest, LargestOfAll, largest_of_rows
 from unweave.threads import in_parts
 
 UNSEEN = 1e-16
@@ -43,23 +44,28 @@ def entries(
     x: Tensor,
     W: Tensor,
     shift: Tensor,
-    select: Callable[[Tensor], tuple[Tensor, Tensor]],
+    choice: Callable[[Tensor], tuple[Tensor, Tensor]],
     by_row: bool,
     kind: type[Bounds],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `cpu.entries`; with bounds of that kind where the largest are chosen, in float32."""
-    if isinstance(select, LargestOfAll) and x.dtype == torch.float32:
-        found = select.among(*not_below(x, kind(W, shift), select.bound(cpu.some(x, W, shift))))
+    """As `cpu.entries`; with bounds of that kind where the largest are chosen, or what is above a floor, in float32."""
+    if x.dtype != torch.float32:
+        return cpu.entries(x, W, shift, choice, by_row)
+    if isinstance(choice, Above):
+        return above(x, kind(W, shift), choice.floor)
+    if isinstance(choice, LargestOfAll):
+        below = choice.bound(cpu.some(x, W, shift)).nextafter(x.new_tensor(-torch.inf))
+        found = choice.among(*above(x, kind(W, shift), below))
         if found is not None:
             return found
-    if isinstance(select, Largest) and x.dtype == torch.float32 and select.k + kind.extra < W.shape[1]:
-        columns, values, certain = nominated(x, kind(W, shift), select.k)
+    if isinstance(choice, Largest) and choice.k + kind.extra < W.shape[1]:
+        columns, values, certain = nominated(x, kind(W, shift), choice.k)
         if not certain.all():
             again = (~certain).nonzero()[:, 0]
-            _, features, exact = cpu.entries(x[again], W, shift, select, by_row)
-            columns[again], values[again] = features.view(-1, select.k), exact.view(-1, select.k)
-        return torch.arange(0, columns.numel() + 1, select.k), columns.flatten(), values.flatten()
-    return cpu.entries(x, W, shift, select, by_row)
+            _, features, exact = cpu.entries(x[again], W, shift, choice, by_row)
+            columns[again], values[again] = features.view(-1, choice.k), exact.view(-1, choice.k)
+        return torch.arange(0, columns.numel() + 1, choice.k), columns.flatten(), values.flatten()
+    return cpu.entries(x, W, shift, choice, by_row)
 
 
 def nominated(x: Tensor, bounds: Bounds, k: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -83,15 +89,16 @@ def nominated(x: Tensor, bounds: Bounds, k: int) -> tuple[Tensor, Tensor, Tensor
     return columns, values, certain
 
 
-def not_below(x: Tensor, bounds: Bounds, least: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The entries that are not below the finite scalar `least`, row by row: offsets `[B + 1] int64`, columns `[n]`,
+def above(x: Tensor, bounds: Bounds, floor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The entries above their column's floor, `[F]` or a scalar, row by row: offsets `[B + 1] int64`, columns `[n]`,
     the entries `[n]`."""
+    least = floor.to(x).expand(len(bounds.shift))
 
     def part(start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
         own = x[start:stop]
-        offsets, columns = at_least(bounds.above(own), least)
+        offsets, columns = select.above(bounds.above(own), floor)
         exact = cpu.dots(offsets, columns, own, bounds.table) + bounds.shift[columns]
-        kept = (~(exact < least)).nonzero()[:, 0]  # with NaN
+        kept = (~(exact <= least[columns])).nonzero()[:, 0]  # with NaN
         return torch.searchsorted(kept, offsets).diff(), columns[kept], exact[kept]
 
     return cpu.in_turn(x, _ROWS, part)

@@ -60,6 +60,19 @@ class LargestOfAll:
         return torch.searchsorted(kept, offsets), columns[kept], values[kept]
 
 
+@dataclass(frozen=True, eq=False)
+class Above:
+    """The choice of all entries above their column's floor, `[F]` or a scalar, as pairs."""
+
+    floor: Tensor
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return above(x, self.floor)
+
+
+positive = Above(torch.zeros(()))
+
+
 def largest_of_rows(x: Tensor, k: int) -> Tensor:
     """`[B, k] int64`: the columns of the k largest entries in each row of `x [B, F]`, in ascending order.
 
@@ -161,11 +174,6 @@ def above(x: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
 
     in_parts(len(x), _ROWS, fill)
     return torch.from_numpy(offsets), torch.from_numpy(columns)
-
-
-def positive(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The entries of `x [B, F]` above 0, and NaN, row by row: as `above`."""
-    return above(x, x.new_zeros(()))
 
 
 _ROWS = 512  # that a thread takes at once

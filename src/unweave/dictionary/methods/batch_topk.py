@@ -8,7 +8,7 @@ from torch import Tensor
 from unweave.dictionary.codes import Sparse
 from unweave.dictionary.core import Linear, Method, Step, method
 from unweave.dictionary.kernels import pairs
-from unweave.dictionary.kernels.select import LargestOfAll, above
+from unweave.dictionary.kernels.select import Above, LargestOfAll
 from unweave.dictionary.methods.topk import KLargest, annealed, of_k
 from unweave.dictionary.terms import error
 
@@ -28,13 +28,10 @@ class BatchTopK(KLargest):
 
     @property
     def choice(self) -> pairs.Select:
-        return LargestOfAll(self.passing) if self.training else self.above_threshold
+        return LargestOfAll(self.passing) if self.training else Above(self.threshold)
 
     def select(self, pre: Tensor) -> tuple[Tensor, Tensor]:
         return self.choice(pre)
-
-    def above_threshold(self, pre: Tensor) -> tuple[Tensor, Tensor]:
-        return above(pre, self.threshold)
 
     def rescale_(self, factor: float) -> None:
         self.threshold *= factor

@@ -16,6 +16,7 @@ from torch.autograd.function import Function
 from unweave.dictionary.codes import Encoded, row_sum
 from unweave.dictionary.core import Coder, Linear, Method, Pointwise, Step, Term, method
 from unweave.dictionary.kernels.jump import counts, given_back, passed, sum_near
+from unweave.dictionary.kernels.select import Above
 from unweave.dictionary.terms import error, saturating
 
 
@@ -74,9 +75,10 @@ class JumpReLU(Pointwise):
         self.threshold = nn.Parameter(torch.full((n,), threshold))
         self.bandwidth = bandwidth
 
-    def floor(self, pre: Tensor) -> Tensor:
-        """Below it a pre-activation moves no threshold either; a little lower, so that rounding leaves none out."""
-        return self.threshold.detach() - 0.501 * self.bandwidth
+    @property
+    def choice(self) -> Above:
+        """Below, a pre-activation moves no threshold either; a little lower, so that rounding leaves none out."""
+        return Above(self.threshold.detach() - 0.501 * self.bandwidth)
 
     def values(self, pre: Tensor, features: Tensor | None = None) -> Tensor:
         return _Jump.apply(pre, self._thresholds(features), self.bandwidth)

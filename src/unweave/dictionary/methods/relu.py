@@ -5,13 +5,15 @@ from __future__ import annotations
 from torch import Tensor
 
 from unweave.dictionary.core import Linear, Method, Pointwise, method
+from unweave.dictionary.kernels.select import Above, positive
 from unweave.dictionary.terms import error, l1_by_norm
 from unweave.dictionary.terms import l1 as sum_of_codes
 
 
 class ReLU(Pointwise):
-    def floor(self, pre: Tensor) -> Tensor:
-        return pre.new_zeros(())
+    @property
+    def choice(self) -> Above:
+        return positive
 
     def values(self, pre: Tensor, features: Tensor | None = None) -> Tensor:
         return pre.relu()
