@@ -13,7 +13,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,6 +233,11 @@ class _Job:
     def seconds(self) -> float:
         return self.before + time.perf_counter() - self.began
 
+    @property
+    def left(self) -> int:
+        """How many steps are still to be taken."""
+        return self.config.training.steps - self.trainer.step
+
     def update(self, batch: Batch, after: Place, on_report: Callable[[Report], None]) -> None:
         if self.trainer.done or after <= self.place:  # another run of the group was further behind
             return
@@ -290,13 +295,22 @@ class _Group:
         for prepared in ready:
             prepared.result()
         stream = self._stream(pool)
-        while not (self.stopped.is_set() or all(job.trainer.done for job in jobs)):
+        # The next batch is dealt out while the last is still at work, so that no core waits for the end of one.
+        at_work: dict[_Job, Future[None]] = {}
+        while not self.stopped.is_set() and self._unfinished(at_work):
             after, served = next(stream)
-            # So that at the end of a step no core waits for one.
-            longest_first = sorted(jobs, key=lambda job: -job.work)
-            steps = [pool.submit(job.update, served, after, on_report) for job in longest_first]
-            for step in steps:
-                step.result()
+            for job in sorted(jobs, key=lambda job: -job.work):  # the longest first: at the end it would keep us
+                if job in at_work:
+                    at_work[job].result()
+                at_work[job] = pool.submit(job.update, served, after, on_report)
+
+    def _unfinished(self, at_work: Mapping[_Job, Future[None]]) -> bool:
+        """Whether any is not done after the steps that are at work."""
+        if any(job.left > (job in at_work and not at_work[job].done()) for job in self.jobs):
+            return True
+        for step in at_work.values():
+            step.result()
+        return not all(job.trainer.done for job in self.jobs)
 
     def _stream(self, pool: Executor) -> Iterator[tuple[Place, Batch]]:
         shared, origin, start = self.jobs[0].config, self.origin, min(job.place for job in self.jobs)
