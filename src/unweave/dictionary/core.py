@@ -334,7 +334,7 @@ class Dictionary(nn.Module):
 
     def decode_normalised(self, codes: Codes, x: Tensor) -> Tensor:
         """The reconstruction `[B, d_out]` of codes of inputs `x [B, D]`, all in normalised units."""
-        x_hat = combine(codes, self.W_dec) + self.b_dec
+        x_hat = combine(codes, self.W_dec).add_(self.b_dec)
         return x_hat if self.W_skip is None else x_hat + x @ self.W_skip
 
     def decode(self, codes: Codes, x: Tensor | None = None) -> Tensor:
