@@ -71,6 +71,7 @@ class Above:
 
 
 positive = Above(torch.zeros(()))
+"""The choice of the entries above 0, and of NaN."""
 
 
 def largest_of_rows(x: Tensor, k: int) -> Tensor:

@@ -110,10 +110,10 @@ class MultiTopK(Linear):
 
     def __init__(self, W_dec: Tensor, k: int, times: int) -> None:
         super().__init__(W_dec, TopK(k))
-        self.k = min(times * k, len(W_dec))
+        self.wide_k = min(times * k, len(W_dec))
 
     def forward(self, x: Tensor, W_dec: Tensor, b_dec: Tensor) -> tuple[Codes, Tensor | None]:
-        if not self.training or pairs.shorter(x, self.W_enc, self.b_enc, b_dec, Largest(self.k)):
+        if not self.training or pairs.shorter(x, self.W_enc, self.b_enc, b_dec, Largest(self.wide_k)):
             return super().forward(x, W_dec, b_dec)
         pre = self.pre(x, W_dec, b_dec)
         assert isinstance(self.activation, TopK)
@@ -121,7 +121,7 @@ class MultiTopK(Linear):
 
     def wide(self, step: Step) -> Codes:
         """The codes of the `times` * k largest."""
-        activation, d = TopK(self.k), step.dictionary
+        activation, d = TopK(self.wide_k), step.dictionary
         if step.made is not None:
             return activation(step.made)
         return self.through(activation, d.lift(step.x, d.origin), d.W_dec, d.origin)[0]
