@@ -16,7 +16,7 @@ from unweave.config import BACKENDS, RunConfig, override
 from unweave.dictionary.codes import Sparse, dense, row_sum
 from unweave.dictionary.core import Dictionary, Linear
 from unweave.dictionary.kernels import cpu, pairs
-from unweave.dictionary.kernels.jump import counts, given_back, passed, sum_near
+from unweave.dictionary.kernels.jump import given_back, near, passed
 from unweave.dictionary.kernels.leak import first_at, leak
 from unweave.dictionary.kernels.leak import plainly as on_any_device
 from unweave.dictionary.kernels.pursuit import plainly, pursue
@@ -251,13 +251,13 @@ def test_what_passes_thresholds_and_what_is_near_them(seed: int, rows: int, half
     pre, g = torch.randn(2, rows, 9, generator=draw, dtype=torch.float64).round(decimals=1)
     theta = torch.rand(9, generator=draw, dtype=torch.float64).round(decimals=1)
     assert torch.equal(passed(pre, theta), pre * (pre > theta))
-    dpre, near = given_back(g, pre, theta, half)
+    dpre, sums = given_back(g, pre, theta, half)
     assert torch.equal(dpre, g * (pre > theta))
-    torch.testing.assert_close(near, (((pre - theta).abs() < half) * g).sum(0))
+    torch.testing.assert_close(sums, (((pre - theta).abs() < half) * g).sum(0))
     one_by_one = given_back(g.flatten(), pre.flatten(), theta.repeat(rows), half)
-    torch.testing.assert_close((one_by_one[0].view(rows, 9), one_by_one[1].view(rows, 9).sum(0)), (dpre, near))
-    assert torch.equal(counts(pre, theta), (pre > theta).sum(1).double())
-    torch.testing.assert_close(sum_near(g[:, 0], pre, theta, half), g[:, 0] @ ((pre - theta).abs() < half).double())
+    torch.testing.assert_close((one_by_one[0].view(rows, 9), one_by_one[1].view(rows, 9).sum(0)), (dpre, sums))
+    assert torch.equal(near(pre, theta, half), ((pre - theta).abs() < half).sum(0).double())
+    assert torch.equal(near(pre.flatten(), theta.repeat(rows), half).view(rows, 9).sum(0), near(pre, theta, half))
     pre[0, 0] = math.nan
     assert passed(pre, theta)[0, 0].isnan()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import no_type_check
 
-import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
@@ -47,28 +46,14 @@ def given_back(g: Tensor, pre: Tensor, theta: Tensor, half: float) -> tuple[Tens
     return dpre, sums.sum(0)
 
 
-def counts(pre: Tensor, theta: Tensor) -> Tensor:
-    """`[B]`: how many of each row of `pre [B, F]` are above `theta [F]`."""
-    if pre.device.type != "cpu":
-        return (pre > theta).sum(1).to(pre.dtype)
-    out = pre.new_empty(len(pre))
-    of, bounds, to = arrays(pre, theta, out)
-    in_parts(len(pre), _ROWS, lambda start, stop: _counts(of[start:stop], bounds, to[start:stop]))
-    return out
-
-
-def sum_near(weight: Tensor, pre: Tensor, theta: Tensor, half: float) -> Tensor:
-    """`[F]`: the sum over B of `weight [B]` where `pre [B, F]` is nearer to `theta [F]` than `half`."""
-    if pre.device.type != "cpu":
-        return weight @ ((pre - theta).abs() < half).to(weight.dtype)
+def near(pre: Tensor, theta: Tensor, half: float) -> Tensor:
+    """`[F]`: how many of `pre [B, F]` are nearer to `theta [F]` than `half`. For `[n]`, 1 or 0 each: `[n]`."""
+    if pre.ndim != 2 or pre.device.type != "cpu":
+        return ((pre - theta).abs() < half).to(theta.dtype).sum_to_size(theta.shape)
     sums = theta.new_zeros(-(-len(pre) // _ROWS), len(theta))
-    by, of, bounds, totals = arrays(weight, pre, theta, sums)
+    of, bounds, totals = arrays(pre, theta, sums)
     width = of.dtype.type(half)
-
-    def part(start: int, stop: int) -> None:
-        _sum_near(by[start:stop], of[start:stop], bounds, width, totals[start // _ROWS])
-
-    in_parts(len(pre), _ROWS, part)
+    in_parts(len(pre), _ROWS, lambda start, stop: _near(of[start:stop], bounds, width, totals[start // _ROWS]))
     return sums.sum(0)
 
 
@@ -95,19 +80,9 @@ def _given_back(g, pre, theta, half, dpre, sums):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _counts(pre, theta, out):
+def _near(pre, theta, half, sums):
+    one, zero = theta.dtype.type(1), theta.dtype.type(0)
     for b in range(len(pre)):
-        row, n = pre[b], np.int32(0)
+        row = pre[b]
         for j in range(len(row)):
-            n += np.int32(row[j] > theta[j])
-        out[b] = n
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
-def _sum_near(weight, pre, theta, half, sums):
-    zero = theta.dtype.type(0)
-    for b in range(len(pre)):
-        row, by = pre[b], weight[b]
-        for j in range(len(row)):
-            sums[j] += by if abs(row[j] - theta[j]) < half else zero
+            sums[j] += one if abs(row[j] - theta[j]) < half else zero

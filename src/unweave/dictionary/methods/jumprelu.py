@@ -6,16 +6,15 @@ within half a bandwidth of it. Shapes: B batch, F features.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import Function
 
-from unweave.dictionary.codes import Encoded, row_sum
+from unweave.dictionary.codes import Encoded
 from unweave.dictionary.core import Coder, Linear, Method, Pointwise, Step, Term, method
-from unweave.dictionary.kernels.jump import counts, given_back, passed, sum_near
+from unweave.dictionary.kernels.jump import given_back, near, passed
 from unweave.dictionary.kernels.select import Above
 from unweave.dictionary.terms import error, saturating
 
@@ -32,39 +31,24 @@ class _Jump(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (g,), (pre, theta) = grads, ctx.saved_tensors
-        dpre, near = given_back(g, pre, theta, ctx.bandwidth / 2)
-        return dpre, -theta / ctx.bandwidth * near, None
+        dpre, dnear = given_back(g, pre, theta, ctx.bandwidth / 2)
+        return dpre, -theta / ctx.bandwidth * dnear, None
 
 
 class _Count(Function):
-    """[pre > theta] for `[n]` entries with a threshold each; the gradient for theta is
-    -(1 / bandwidth) [|pre - theta| < bandwidth / 2] (eq. 12), for pre 0."""
+    """The sum of [pre > theta]; its gradient for theta is that of -(1 / bandwidth) [|pre - theta| < bandwidth / 2] (eq.
+    12), for pre 0."""
 
     @staticmethod
     def forward(ctx: Any, pre: Tensor, theta: Tensor, bandwidth: float) -> Tensor:
         ctx.save_for_backward(pre, theta)
         ctx.bandwidth = bandwidth
-        return (pre > theta).to(pre.dtype)
+        return (pre > theta).sum().to(pre.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (g,), (pre, theta) = grads, ctx.saved_tensors
-        return None, ((pre - theta).abs() < ctx.bandwidth / 2) * g / -ctx.bandwidth, None
-
-
-class _Counts(Function):
-    """`[B]`, the sums of the same over each row of `pre [B, F]`, with the thresholds `[F]`."""
-
-    @staticmethod
-    def forward(ctx: Any, pre: Tensor, theta: Tensor, bandwidth: float) -> Tensor:
-        ctx.save_for_backward(pre, theta)
-        ctx.bandwidth = bandwidth
-        return counts(pre, theta)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (g,), (pre, theta) = grads, ctx.saved_tensors
-        return None, sum_near(g, pre, theta, ctx.bandwidth / 2) / -ctx.bandwidth, None
+        return None, near(pre, theta, ctx.bandwidth / 2) * (-g / ctx.bandwidth), None
 
 
 class JumpReLU(Pointwise):
@@ -83,14 +67,10 @@ class JumpReLU(Pointwise):
     def values(self, pre: Tensor, features: Tensor | None = None) -> Tensor:
         return _Jump.apply(pre, self._thresholds(features), self.bandwidth)
 
-    def passes(self, pre: Tensor, features: Tensor) -> Tensor:
-        """`[n]`: 1 for each of `pre [n]` of the features `[n]` that is above its threshold, else 0; differentiable in
-        the thresholds only."""
+    def count(self, pre: Tensor, features: Tensor | None = None) -> Tensor:
+        """How many of all `pre [B, F]`, or of `pre [n]` of the features `[n]`, are above their thresholds: a scalar,
+        differentiable in the thresholds only."""
         return _Count.apply(pre.detach(), self._thresholds(features), self.bandwidth)
-
-    def count(self, pre: Tensor) -> Tensor:
-        """`[B]`: how many features of `pre [B, F]` are above their thresholds; differentiable as `passes`."""
-        return _Counts.apply(pre.detach(), self.threshold, self.bandwidth)
 
     def _thresholds(self, features: Tensor | None) -> Tensor:
         return self.threshold if features is None else self.threshold.index_select(0, features)
@@ -108,11 +88,10 @@ def activation(step: Step) -> JumpReLU:
 
 
 def active(step: Step) -> Tensor:
-    """The number of active features."""
-    if isinstance(step.codes, Encoded):
-        passing = activation(step).passes(step.codes.pre, step.codes.features)
-        return row_sum(replace(step.codes, values=passing)).mean()
-    return activation(step).count(step.pre()).mean()
+    """The mean number of active features."""
+    jump, codes = activation(step), step.codes
+    total = jump.count(codes.pre, codes.features) if isinstance(codes, Encoded) else jump.count(step.pre())
+    return total / len(step.x)
 
 
 def keep_positive(step: Step) -> None:
